@@ -1,0 +1,1 @@
+"""Shared code of the Hello Transformers notebooks: data, models, training, evaluation and pictures."""

@@ -1,0 +1,1 @@
+"""Words in: corpora, sub-word tokenisers and batches of token ids."""

@@ -1,0 +1,35 @@
+"""Batches of token ids, sentences of like length together, so that little is padded."""
+
+import numpy
+import torch
+
+from utils.data.tokenization import PADDING_ID
+
+
+def pad(sequences, padding_id=PADDING_ID):
+    """Stack lists of token ids into one tensor of shape [batch, longest], filled up at the end."""
+    return torch.nn.utils.rnn.pad_sequence(
+        [torch.as_tensor(sequence) for sequence in sequences], batch_first=True, padding_value=padding_id
+    )
+
+
+def bucketed_batches(lengths, batch_size, seed, batches_per_bucket=50):
+    """Shuffle, then sort by length inside buckets, then cut into batches and shuffle those.
+
+    Args:
+        lengths: one sort key (an integer, or a tuple of them) for each example.
+        batch_size: examples in a batch; the last may be smaller.
+        seed: an integer or a list of integers; the same seed gives the same batches.
+        batches_per_bucket: more sorts better, fewer shuffles better.
+
+    Returns:
+        A list of lists of example indices that holds every index exactly once.
+    """
+    generator = numpy.random.default_rng(seed)
+    order = generator.permutation(len(lengths))
+    bucket_size = batch_size * batches_per_bucket
+    batches = []
+    for start in range(0, len(order), bucket_size):
+        bucket = sorted(order[start : start + bucket_size].tolist(), key=lambda index: lengths[index])
+        batches += [bucket[i : i + batch_size] for i in range(0, len(bucket), batch_size)]
+    return [batches[i] for i in generator.permutation(len(batches))]

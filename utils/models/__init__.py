@@ -1,0 +1,1 @@
+"""The models, written from scratch on PyTorch."""

@@ -1,0 +1,214 @@
+"""The recurrent encoder-decoder, with and without attention.
+
+One class serves both, so that the two differ in nothing but attention: the encoder, the decoder,
+their widths and the output layer are the same objects. What changes is the *context* that the
+decoder reads at each step. Without attention it is the encoder's last hidden state, always the same
+(Cho et al. 2014, section 2.2). With attention it is a mixture of all of the encoder's states, mixed
+anew at each step (Bahdanau, Cho and Bengio 2015, section 3.1).
+"""
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from utils.data.tokenization import PADDING_ID
+
+
+class AdditiveAttention(nn.Module):
+    """Bahdanau's attention: score(s, h) = v · tanh(W s + U h) (Bahdanau et al. 2015, appendix A.1.2).
+
+    Args:
+        query_size: width of the decoder state s that asks.
+        value_size: width of the encoder states h that are looked at.
+        attention_size: width of the hidden layer in which the two are compared.
+    """
+
+    def __init__(self, query_size, value_size, attention_size):
+        super().__init__()
+        self.query_projection = nn.Linear(query_size, attention_size, bias=False)
+        self.key_projection = nn.Linear(value_size, attention_size, bias=False)
+        self.score = nn.Linear(attention_size, 1, bias=False)
+
+    def project_keys(self, values):
+        """U h for all encoder states: the same at every step, so computed once per source."""
+        return self.key_projection(values)  # [batch, source, attention_size]
+
+    def forward(self, query, keys, values, mask):
+        """Weigh the values for one decoder step.
+
+        Args:
+            query: decoder state before the step, [batch, query_size].
+            keys: what ``project_keys(values)`` returned, [batch, source, attention_size].
+            values: encoder states, [batch, source, value_size].
+            mask: True where there is a token and False at padding, [batch, source].
+
+        Returns:
+            The context [batch, value_size], and the weights [batch, source], which sum to 1.
+        """
+        hidden = torch.tanh(self.query_projection(query).unsqueeze(1) + keys)
+        scores = self.score(hidden).squeeze(-1)  # [batch, source]
+        weights = scores.masked_fill(~mask, -torch.inf).softmax(dim=-1)
+        context = torch.bmm(weights.unsqueeze(1), values).squeeze(1)  # [batch, value_size]
+        return context, weights
+
+
+class RecurrentTranslationModel(nn.Module):
+    """A pair of gated recurrent networks that reads one sentence and writes another.
+
+    Args:
+        source_vocabulary_size, target_vocabulary_size: number of sub-word pieces on either side.
+        attention: whether the decoder mixes all encoder states anew at each step.
+        embedding_size: width of the token vectors.
+        hidden_size: width of a state, in the encoder (both directions together) and the decoder.
+        bidirectional: whether half of the encoder's width reads the sentence from its end.
+        dropout: share of the units that are dropped in training.
+
+    Raises:
+        ValueError: an odd ``hidden_size`` for two directions.
+    """
+
+    def __init__(
+        self,
+        source_vocabulary_size,
+        target_vocabulary_size,
+        attention=True,
+        embedding_size=192,
+        hidden_size=256,
+        bidirectional=True,
+        dropout=0.3,
+    ):
+        super().__init__()
+        if bidirectional and hidden_size % 2:
+            raise ValueError(f"hidden_size must be even for two directions, not {hidden_size}")
+        self.config = {
+            "source_vocabulary_size": source_vocabulary_size,
+            "target_vocabulary_size": target_vocabulary_size,
+            "attention": attention,
+            "embedding_size": embedding_size,
+            "hidden_size": hidden_size,
+            "bidirectional": bidirectional,
+            "dropout": dropout,
+        }
+        self.source_embedding = nn.Embedding(
+            source_vocabulary_size, embedding_size, padding_idx=PADDING_ID
+        )
+        self.target_embedding = nn.Embedding(
+            target_vocabulary_size, embedding_size, padding_idx=PADDING_ID
+        )
+        self.encoder = nn.GRU(
+            embedding_size,
+            hidden_size // 2 if bidirectional else hidden_size,
+            bidirectional=bidirectional,
+            batch_first=True,
+        )
+        self.bridge = nn.Linear(hidden_size, hidden_size)
+        self.attention = AdditiveAttention(hidden_size, hidden_size, hidden_size) if attention else None
+        self.decoder = nn.GRU(embedding_size + hidden_size, hidden_size, batch_first=True)
+        self.readout = nn.Linear(hidden_size + hidden_size + embedding_size, embedding_size)
+        # The projection to the vocabulary shares its weights with the target embedding.
+        self.output_bias = nn.Parameter(torch.zeros(target_vocabulary_size))
+        self.dropout = nn.Dropout(dropout)
+        for embedding in (self.source_embedding, self.target_embedding):
+            # PyTorch draws embeddings with standard deviation 1; as output weights those would give
+            # scores so large that the first epochs are spent on shrinking them.
+            nn.init.normal_(embedding.weight, std=embedding_size**-0.5)
+            with torch.no_grad():
+                embedding.weight[PADDING_ID].zero_()
+
+    def forward(self, source, target_in):
+        """Predict every next token at once, given the true tokens before it (teacher forcing).
+
+        Args:
+            source: token ids [batch, source], padded at the end.
+            target_in: token ids [batch, target], beginning with the start token.
+
+        Returns:
+            Logits [batch, target, target_vocabulary_size]; row t predicts the token after
+            ``target_in[:, t]``.
+        """
+        return self.decode(target_in, self.encode(source))[0]
+
+    def encode(self, source):
+        """Read the source sentences.
+
+        Returns:
+            What the decoder may look at, a dictionary of tensors with the batch first: ``last``
+            [batch, hidden_size], the encoder's last hidden state, and with attention also ``states``
+            and ``keys`` [batch, source, hidden_size] and ``mask`` [batch, source].
+        """
+        mask = source != PADDING_ID
+        embedded = self.dropout(self.source_embedding(source))  # [batch, source, embedding_size]
+        packed = nn.utils.rnn.pack_padded_sequence(
+            embedded, mask.sum(dim=1).cpu(), batch_first=True, enforce_sorted=False
+        )
+        states, last = self.encoder(packed)  # last: [directions, batch, hidden_size / directions]
+        memory = {"last": torch.cat(list(last), dim=-1)}  # [batch, hidden_size]
+        if self.attention is not None:
+            states, _ = nn.utils.rnn.pad_packed_sequence(
+                states, batch_first=True, total_length=source.size(1)
+            )
+            memory["states"] = states  # [batch, source, hidden_size]
+            memory["keys"] = self.attention.project_keys(states)
+            memory["mask"] = mask
+        return memory
+
+    def start(self, memory):
+        """The decoder's state before the first step: a dictionary of tensors with the batch first."""
+        return {"hidden": torch.tanh(self.bridge(memory["last"]))}  # [batch, hidden_size]
+
+    def decode(self, target_in, memory):
+        """Run the decoder over given tokens; the arguments are those of ``forward`` and ``step``.
+
+        Returns:
+            Logits [batch, target, target_vocabulary_size] and attention weights
+            [batch, target, source] (None without attention), both in rows of the predicted token.
+        """
+        embedded = self.dropout(self.target_embedding(target_in))  # [batch, target, embedding_size]
+        hidden = self.start(memory)["hidden"].unsqueeze(0)  # [1, batch, hidden_size]
+        if self.attention is None:  # one context for all steps: the recurrence runs in one call
+            contexts = memory["last"].unsqueeze(1).expand(-1, target_in.size(1), -1)
+            states, _ = self.decoder(torch.cat([embedded, contexts], dim=-1), hidden)
+            return self._project(embedded, contexts, states), None
+        states, contexts, weights = [], [], []
+        for token in embedded.split(1, dim=1):
+            state, hidden, context, weight = self._advance(token, hidden, memory)
+            states.append(state)
+            contexts.append(context)
+            weights.append(weight)
+        # The projection to the vocabulary, the largest product of all, runs once for all steps.
+        logits = self._project(embedded, torch.cat(contexts, dim=1), torch.cat(states, dim=1))
+        return logits, torch.stack(weights, dim=1)
+
+    def step(self, token, state, memory):
+        """Decode one token, as in translating: what was written last is what is read next.
+
+        Args:
+            token: ids of the previous tokens, [batch].
+            state: what ``start`` or the last ``step`` returned.
+            memory: what ``encode`` returned.
+
+        Returns:
+            Logits [batch, target_vocabulary_size], the new state, and the attention weights of the
+            predicted token [batch, source] (None without attention).
+        """
+        embedded = self.target_embedding(token).unsqueeze(1)  # [batch, 1, embedding_size]
+        output, hidden, context, weights = self._advance(embedded, state["hidden"].unsqueeze(0), memory)
+        logits = self._project(embedded, context, output).squeeze(1)
+        return logits, {"hidden": hidden.squeeze(0)}, weights
+
+    def _advance(self, embedded, hidden, memory):
+        # The state *before* the step asks: it has not seen the token that is about to be predicted.
+        if self.attention is None:
+            context, weights = memory["last"], None
+        else:
+            context, weights = self.attention(
+                hidden.squeeze(0), memory["keys"], memory["states"], memory["mask"]
+            )
+        context = context.unsqueeze(1)  # [batch, 1, hidden_size]
+        state, hidden = self.decoder(torch.cat([embedded, context], dim=-1), hidden)
+        return state, hidden, context, weights
+
+    def _project(self, embedded, contexts, states):
+        features = torch.cat([states, contexts, embedded], dim=-1)
+        features = self.dropout(torch.tanh(self.readout(features)))  # [..., embedding_size]
+        return F.linear(features, self.target_embedding.weight, self.output_bias)

@@ -1,0 +1,392 @@
+"""One training loop for every model, on `accelerate`, and its command line.
+
+The same command trains on one core, on a GPU, or on several machines:
+
+    python -m utils.train translator --model gru-attention --target fr
+    accelerate launch -m utils.train translator --model gru-attention --target fr
+
+Training continues where it was stopped or killed, from the last finished epoch.
+"""
+
+import argparse
+import json
+import math
+import os
+import platform
+import shutil
+import time
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list, set_seed
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch.nn import functional as F
+from tqdm.auto import tqdm
+
+from utils.data.batches import bucketed_batches, pad
+from utils.data.corpora import load_multi30k
+from utils.data.tokenization import PADDING_ID, train_tokenizer
+from utils.evaluate import translation_scores
+from utils.models.recurrent import RecurrentTranslationModel
+from utils.pretrained import CHECKPOINTS
+from utils.translator import Translator
+
+
+class ResumeError(RuntimeError):
+    """A training state does not belong to the training that is to be continued."""
+
+
+def learning_rate_at(step, total_steps, peak, warm_up=0.1):
+    """The learning rate of a step: a linear rise to ``peak``, then half a cosine down to zero.
+
+    Args:
+        step: the step, from 0.
+        total_steps: steps of the whole training.
+        peak: the highest rate.
+        warm_up: share of the steps that rise.
+    """
+    rise = max(1, round(warm_up * total_steps))
+    if step < rise:
+        return peak * (step + 1) / rise
+    return peak * 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, total_steps - rise)))
+
+
+def train(
+    model,
+    batches,
+    loss_function,
+    validate,
+    *,
+    monitor,
+    epochs,
+    learning_rate,
+    state_folder=None,
+    settings=None,
+    seed=0,
+    gradient_norm=1.0,
+    weight_decay=0.01,
+    patience=5,
+    mixed_precision="no",
+):
+    """Train a model and leave it with the weights of its best epoch.
+
+    Args:
+        model: any ``nn.Module``.
+        batches: ``batches(epoch)`` returns the list of batches of one epoch, as many in each; the
+            same epoch must give the same batches.
+        loss_function: ``loss_function(model, batch)`` returns the loss and the number of tokens.
+        validate: ``validate(model)`` returns a dictionary of figures.
+        monitor: which of these figures chooses the best epoch; larger is better.
+        epochs: how often the data are seen, at most.
+        learning_rate: the peak of ``learning_rate_at``, for AdamW.
+        state_folder: where the state is kept after each epoch, and looked for at the start; None
+            keeps it in memory alone.
+        settings: a dictionary that says what is trained; a state with other settings is refused.
+        seed: fixes dropout and everything else that is drawn.
+        gradient_norm: gradients longer than this are cut to it.
+        weight_decay: that of AdamW.
+        patience: epochs without a better figure after which training stops early.
+        mixed_precision: "no", "bf16" or "fp16", as `accelerate` means it.
+
+    Returns:
+        The history: one dictionary of figures for each epoch.
+
+    Raises:
+        ResumeError: the state in ``state_folder`` is of a training with other settings.
+        FloatingPointError: the loss is no longer a number.
+    """
+    accelerator = Accelerator(mixed_precision=mixed_precision)
+    set_seed(seed)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=weight_decay)
+    model, optimizer = accelerator.prepare(model, optimizer)
+    plain_model = accelerator.unwrap_model(model)
+    processes, rank = accelerator.num_processes, accelerator.process_index
+    state_file = None if state_folder is None else Path(state_folder) / "state.safetensors"
+    history, best = [], {}
+    if state_file is not None and state_file.exists():
+        history, best = _load_state(state_file, plain_model, optimizer, settings)
+    for epoch in range(len(history), epochs):
+        if _exhausted(history, monitor, patience):
+            break
+        # Everything random in an epoch depends on its number alone, so a resumed training does
+        # what an uninterrupted one would have done.
+        set_seed(seed * 1_000_003 + epoch * 1_009 + rank)
+        epoch_batches = batches(epoch)
+        steps = len(epoch_batches) // processes  # every process takes as many steps
+        mine = epoch_batches[rank::processes][:steps]
+        started, tokens, loss_sum = time.perf_counter(), 0, 0.0
+        model.train()
+        progress = tqdm(
+            mine, desc=f"epoch {epoch + 1}/{epochs}", disable=_silent(accelerator), leave=False
+        )
+        for index, batch in enumerate(progress):
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate_at(epoch * steps + index, epochs * steps, learning_rate)
+            with accelerator.autocast():
+                loss, count = loss_function(model, _to(batch, accelerator.device))
+            accelerator.backward(loss)
+            accelerator.clip_grad_norm_(model.parameters(), gradient_norm)
+            optimizer.step()
+            optimizer.zero_grad()
+            value = loss.item()
+            if not math.isfinite(value):
+                raise FloatingPointError(
+                    f"the loss became {value} in epoch {epoch + 1}, step {index + 1}; "
+                    "start again with a lower learning rate"
+                )
+            tokens, loss_sum = tokens + count, loss_sum + value
+            progress.set_postfix(loss=f"{loss_sum / (index + 1):.3f}", refresh=False)
+        seconds = time.perf_counter() - started
+        figures = [None]
+        if accelerator.is_main_process:
+            plain_model.eval()
+            with torch.no_grad():
+                figures = [validate(plain_model)]
+        # One process validates; all must agree on when to stop.
+        record = {
+            "epoch": epoch + 1,
+            "loss": loss_sum / max(1, steps),
+            "seconds": seconds,
+            "tokens_per_second": tokens * processes / seconds,
+            **broadcast_object_list(figures)[0],
+        }
+        if not math.isfinite(record[monitor]):
+            raise FloatingPointError(f"{monitor} is {record[monitor]} after epoch {epoch + 1}")
+        if record[monitor] > max((past[monitor] for past in history), default=-math.inf):
+            best = {name: tensor.detach().clone() for name, tensor in plain_model.state_dict().items()}
+        history.append(record)
+        if accelerator.is_main_process and state_file is not None:
+            _save_state(state_file, plain_model, optimizer, best, history, settings)
+            accelerator.print(json.dumps(record), flush=True)
+    plain_model.load_state_dict(best)
+    plain_model.eval()
+    accelerator.wait_for_everyone()
+    accelerator.free_memory()
+    return history
+
+
+def _silent(accelerator):
+    return True if not accelerator.is_main_process or os.environ.get("CI") else None
+
+
+def _exhausted(history, monitor, patience):
+    scores = [record[monitor] for record in history]
+    return bool(scores) and len(scores) - 1 - scores.index(max(scores)) >= patience
+
+
+def _to(batch, device):
+    return [tensor.to(device) for tensor in batch]
+
+
+def _save_state(path, model, optimizer, best, history, settings):
+    """Write the state as one safetensors file: completely, or not at all."""
+    tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+    tensors |= {f"best.{name}": tensor for name, tensor in best.items()}
+    for index, values in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{name}": value for name, value in values.items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    metadata = {"history": json.dumps(history), "settings": json.dumps(settings)}
+    save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, temporary, metadata)
+    os.replace(temporary, path)
+
+
+def _load_state(path, model, optimizer, settings):
+    groups = {"model": {}, "best": {}, "optimizer": {}}
+    with safe_open(path, framework="pt") as file:
+        saved = json.loads(file.metadata()["settings"])
+        if saved != json.loads(json.dumps(settings)):
+            differing = {
+                name: (saved.get(name), settings.get(name))
+                for name in (saved or {}) | (settings or {})
+                if saved.get(name) != settings.get(name)
+            }
+            raise ResumeError(
+                f"{path} is the state of a training with other settings (saved, asked for): "
+                f"{differing}. Use those, choose another state folder, or start anew with --restart."
+            )
+        history = json.loads(file.metadata()["history"])
+        for key in file.keys():  # noqa: SIM118 (safe_open is not a mapping)
+            group, name = key.split(".", maxsplit=1)
+            groups[group][name] = file.get_tensor(key)
+    model.load_state_dict(groups["model"])
+    moments = {}
+    for key, tensor in groups["optimizer"].items():
+        index, name = key.split(".", maxsplit=1)
+        moments.setdefault(int(index), {})[name] = tensor
+    optimizer.load_state_dict(
+        {"state": moments, "param_groups": optimizer.state_dict()["param_groups"]}
+    )
+    return history, groups["best"]
+
+
+def translation_loss(model, batch, label_smoothing=0.1):
+    """Cross-entropy of the next target token, with label smoothing (Szegedy et al. 2016, section 7).
+
+    Args:
+        model: a translation model.
+        batch: source ids [batch, source] and target ids [batch, target], ``<s>`` and ``</s>`` included.
+        label_smoothing: share of the probability that is spread over the whole vocabulary.
+
+    Returns:
+        The mean loss in nats per target token (padding does not count), and the number of tokens.
+    """
+    source, target = batch
+    expected = target[:, 1:]  # the decoder reads up to token t and is asked for token t + 1
+    logits = model(source, target[:, :-1])  # [batch, target - 1, vocabulary]
+    loss = F.cross_entropy(
+        logits.flatten(0, 1).float(),
+        expected.flatten(),
+        ignore_index=PADDING_ID,
+        label_smoothing=label_smoothing,
+    )
+    return loss, int((expected != PADDING_ID).sum())
+
+
+def train_translator(arguments):
+    """Train a translator on Multi30k as the command line says; returns its folder."""
+    started = time.perf_counter()
+    corpus = load_multi30k(arguments.source, arguments.target)
+    training = corpus["train"]
+    if arguments.limit:
+        training = training.select(range(arguments.limit))
+    sentences = {language: list(training[language]) for language in (arguments.source, arguments.target)}
+    tokenizers = {
+        language: train_tokenizer(texts, language, arguments.vocabulary_size)
+        for language, texts in sentences.items()
+    }
+    source_ids, target_ids = (
+        [encoding.ids for encoding in tokenizers[language].encode_batch(texts)]
+        for language, texts in sentences.items()
+    )
+    source_ids = [ids[1:] for ids in source_ids]  # the encoder needs no start token
+    lengths = [(len(target), len(source)) for source, target in zip(source_ids, target_ids, strict=True)]
+    set_seed(arguments.seed)
+    model = RecurrentTranslationModel(
+        tokenizers[arguments.source].get_vocab_size(),
+        tokenizers[arguments.target].get_vocab_size(),
+        attention=arguments.model == "gru-attention",
+        embedding_size=arguments.embedding_size,
+        hidden_size=arguments.hidden_size,
+        dropout=arguments.dropout,
+    )
+    translator = Translator(
+        model,
+        tokenizers[arguments.source],
+        tokenizers[arguments.target],
+        (arguments.source, arguments.target),
+        training_length=max(map(len, source_ids)),
+    )
+    validation = corpus["validation"]
+    if arguments.limit:
+        validation = validation.select(range(min(arguments.limit, len(validation))))
+
+    def batches(epoch):
+        order = bucketed_batches(lengths, arguments.batch_size, [arguments.seed, epoch])
+        return [
+            (pad([source_ids[i] for i in batch]), pad([target_ids[i] for i in batch])) for batch in order
+        ]
+
+    def loss_function(model, batch):
+        return translation_loss(model, batch, arguments.label_smoothing)
+
+    def validate(model):
+        sources, references = list(validation[arguments.source]), list(validation[arguments.target])
+        texts = [translation.text for translation in translator.translate(sources)]
+        aligned = translator.align(sources, references)
+        log_probability = sum(a.score * len(a.target_tokens) for a in aligned)
+        return {
+            "validation_bleu": translation_scores(texts, references)["bleu"],
+            "validation_loss": -log_probability / sum(len(a.target_tokens) for a in aligned),
+        }
+
+    name = f"multi30k-{arguments.source}-{arguments.target}-{arguments.model}"
+    output = Path(arguments.output or CHECKPOINTS / name)
+    state_folder = Path(arguments.state or Path("runs") / output.name)
+    not_settings = ("function", "output", "state", "restart", "command")
+    settings = {k: v for k, v in vars(arguments).items() if k not in not_settings}
+    main_process = int(os.environ.get("RANK", "0")) == 0
+    if arguments.restart and main_process:
+        shutil.rmtree(state_folder, ignore_errors=True)
+    history = train(
+        model,
+        batches,
+        loss_function,
+        validate,
+        monitor="validation_bleu",
+        epochs=arguments.epochs,
+        learning_rate=arguments.learning_rate,
+        state_folder=state_folder,
+        settings=settings,
+        seed=arguments.seed,
+        patience=arguments.patience,
+        mixed_precision=arguments.mixed_precision,
+    )
+    if not main_process:
+        return output
+    best = max(history, key=lambda record: record["validation_bleu"])
+    report = {
+        "settings": settings,
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "training_seconds": round(sum(record["seconds"] for record in history)),
+        "tokens_per_second": round(
+            sum(r["tokens_per_second"] * r["seconds"] for r in history) / sum(r["seconds"] for r in history)
+        ),
+        "best_epoch": best["epoch"],
+        "validation_bleu": round(best["validation_bleu"], 2),
+        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads"
+        + (f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""),
+        "torch": torch.__version__,
+        "history": history,
+    }
+    output.mkdir(parents=True, exist_ok=True)
+    (output / "training.json").write_text(json.dumps(report, indent=1) + "\n")
+    translator.model = model.cpu()
+    translator.save_pretrained(output)
+    elapsed = time.perf_counter() - started
+    print(f"saved {output}: best epoch {best['epoch']}, {elapsed:.0f} s in this run")
+    return output
+
+
+def build_parser():
+    """The command line of ``python -m utils.train``."""
+    parser = argparse.ArgumentParser(
+        prog="python -m utils.train",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="WHAT")
+    translator = commands.add_parser(
+        "translator",
+        help="a translator of image captions (Multi30k)",
+        description="Train a translator on Multi30k and save it as a checkpoint.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    translator.set_defaults(function=train_translator)
+    add = translator.add_argument
+    add("--model", choices=["gru", "gru-attention"], default="gru-attention", help="which model")
+    add("--source", choices=["en", "de", "fr"], default="en", help="language that is read")
+    add("--target", choices=["en", "de", "fr"], default="fr", help="language that is written")
+    add("--epochs", type=int, default=24, help="passes over the data, at most")
+    add("--patience", type=int, default=8, help="epochs without improvement before stopping early")
+    add("--batch-size", type=int, default=64, help="sentence pairs in a step of one process")
+    add("--learning-rate", type=float, default=3e-3, help="highest learning rate")
+    add("--label-smoothing", type=float, default=0.1, help="probability spread over the vocabulary")
+    add("--dropout", type=float, default=0.3, help="share of units dropped in training")
+    add("--vocabulary-size", type=int, default=5000, help="sub-word pieces of each language")
+    add("--embedding-size", type=int, default=192, help="width of the token vectors")
+    add("--hidden-size", type=int, default=256, help="width of the states")
+    add("--seed", type=int, default=0, help="fixes everything that is drawn")
+    add("--limit", type=int, help="train on the first LIMIT pairs only, for a quick try")
+    add("--mixed-precision", choices=["no", "bf16", "fp16"], default="no", help="precision of products")
+    add("--output", help="folder of the checkpoint (default: data/checkpoints/NAME)")
+    add("--state", help="folder of the resumable state (default: runs/NAME)")
+    add("--restart", action="store_true", help="forget a saved state and start anew")
+    return parser
+
+
+if __name__ == "__main__":
+    parsed = build_parser().parse_args()
+    parsed.function(parsed)
