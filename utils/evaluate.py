@@ -1,10 +1,23 @@
-"""How good is a translator? Translation quality, and the quality of its alignments."""
+"""How good is a translator? BLEU, chrF, their spread, and the quality of its alignments.
 
-import sacrebleu
+python -m utils.evaluate data/checkpoints/multi30k-en-fr-gru-attention --split test
+"""
+
+import argparse
+import json
+import time
+
+import numpy
+from sacrebleu.metrics import BLEU, CHRF
+
+from utils.alignment import match_pieces, merge_weights
+from utils.data.corpora import load_multi30k
+
+_BLEU = BLEU(lowercase=True)
 
 
 def translation_scores(hypotheses, references):
-    """Corpus BLEU and chrF, lower-cased, as `sacrebleu` computes them (13a tokenisation).
+    """Corpus BLEU and chrF, as `sacrebleu` computes them (BLEU: 13a tokenisation, lower-cased).
 
     Args:
         hypotheses, references: lists of as many plain sentences.
@@ -12,11 +25,135 @@ def translation_scores(hypotheses, references):
     Returns:
         ``{"bleu": ..., "chrf": ...}``, both from 0 to 100.
     """
-    if len(hypotheses) != len(references) or not hypotheses:
+    _check_lengths(hypotheses, references)
+    return {
+        "bleu": _BLEU.corpus_score(hypotheses, [references]).score,
+        "chrf": CHRF().corpus_score(hypotheses, [references]).score,
+    }
+
+
+def bleu_difference(first, second, references, samples=1000, seed=0):
+    """Paired bootstrap of the difference in BLEU (Koehn 2004): first minus second.
+
+    The same sentences are drawn with replacement for both systems, many times.
+
+    Args:
+        first, second, references: lists of as many sentences.
+        samples: how often a test set is drawn.
+        seed: fixes the draws.
+
+    Returns:
+        ``{"difference", "low", "high"}``: BLEU points, with the 95 % interval.
+    """
+    _check_lengths(first, references)
+    _check_lengths(second, references)
+    size = len(references)
+    # draws[k, i]: how often sentence i is in sample k; row 0 is the test set itself
+    draws = numpy.random.default_rng(seed).multinomial(size, numpy.full(size, 1 / size), samples)
+    draws = numpy.vstack([numpy.ones((1, size), dtype=int), draws])
+    scores = [_bleu_of_samples(system, references, draws) for system in (first, second)]
+    differences = scores[0] - scores[1]
+    low, high = numpy.percentile(differences[1:], [2.5, 97.5])
+    return {"difference": float(differences[0]), "low": float(low), "high": float(high)}
+
+
+def _bleu_of_samples(hypotheses, references, draws):
+    # BLEU is a function of counts that add up over sentences, so counting once is enough.
+    scores = [
+        _BLEU.corpus_score([hypothesis], [[reference]])
+        for hypothesis, reference in zip(hypotheses, references, strict=True)
+    ]
+    counts = numpy.array([[*score.counts, *score.totals, score.sys_len, score.ref_len] for score in scores])
+    sums = (draws @ counts).tolist()  # [samples, 4 + 4 + 2]
+    return numpy.array(
+        [BLEU.compute_bleu(row[:4], row[4:8], row[8], row[9], smooth_method="exp").score for row in sums]
+    )
+
+
+def bleu_by_length(hypotheses, references, lengths, edges):
+    """BLEU of the sentences in each range of lengths.
+
+    Args:
+        hypotheses, references: lists of as many sentences.
+        lengths: a length for each of them.
+        edges: increasing numbers; bin k holds lengths from ``edges[k]`` up to below ``edges[k + 1]``.
+
+    Returns:
+        A list of ``{"low", "high", "sentences", "bleu"}``; bins without a sentence are left out.
+    """
+    _check_lengths(hypotheses, references)
+    rows = []
+    for low, high in zip(edges[:-1], edges[1:], strict=True):
+        chosen = [index for index, length in enumerate(lengths) if low <= length < high]
+        if chosen:
+            scores = translation_scores(
+                [hypotheses[index] for index in chosen], [references[index] for index in chosen]
+            )
+            rows.append({"low": low, "high": high, "sentences": len(chosen), "bleu": scores["bleu"]})
+    return rows
+
+
+def word_attention(translator, sources, targets):
+    """Where a translator looks while it predicts given translations, over given words.
+
+    Args:
+        translator: a ``Translator`` with attention.
+        sources, targets: sentences whose words are separated by spaces.
+
+    Returns:
+        One tensor [target words, source words] for each pair. The weight on the end token is left
+        out, so rows may sum to less than 1.
+
+    Raises:
+        ValueError: a translator without attention, or a character that it does not know.
+    """
+    matrices = []
+    for source, target, aligned in zip(sources, targets, translator.align(sources, targets), strict=True):
+        if aligned.attention_weights is None:
+            raise ValueError("this translator has no attention, so it cannot be asked where it looks")
+        matrices.append(
+            merge_weights(
+                aligned.attention_weights,
+                match_pieces(aligned.source_tokens, source.split()),
+                match_pieces(aligned.target_tokens, target.split()),
+            )
+        )
+    return matrices
+
+
+def _check_lengths(hypotheses, references):
+    if len(hypotheses) != len(references) or not len(references):
         raise ValueError(
-            f"as many references as hypotheses are needed, and at least one: "
+            "as many hypotheses as references are needed, and at least one: "
             f"{len(hypotheses)} hypotheses, {len(references)} references"
         )
-    bleu = sacrebleu.corpus_bleu(hypotheses, [references], lowercase=True)
-    chrf = sacrebleu.corpus_chrf(hypotheses, [references])
-    return {"bleu": bleu.score, "chrf": chrf.score}
+
+
+def main(arguments=None):
+    """The command line of ``python -m utils.evaluate``: prints one line of JSON."""
+    from utils.translator import load_translator  # loading PyTorch models only when they are needed
+
+    parser = argparse.ArgumentParser(
+        prog="python -m utils.evaluate", description="Score a translator on Multi30k."
+    )
+    parser.add_argument("checkpoint", help="folder of the checkpoint, or its name in data/checkpoints")
+    parser.add_argument("--split", choices=["validation", "test"], default="test")
+    parser.add_argument("--beam-size", type=int, default=5, help="candidates kept at each step (default 5)")
+    options = parser.parse_args(arguments)
+    translator = load_translator(options.checkpoint)
+    source, target = translator.languages
+    split = load_multi30k(source, target)[options.split]
+    started = time.perf_counter()
+    hypotheses = [t.text for t in translator.translate(split[source], options.beam_size)]
+    seconds = time.perf_counter() - started
+    scores = translation_scores(hypotheses, list(split[target]))
+    print(
+        json.dumps(
+            {name: round(value, 2) for name, value in scores.items()}
+            | {"seconds": round(seconds, 1), "split": options.split, "beam_size": options.beam_size}
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()

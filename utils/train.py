@@ -118,9 +118,7 @@ def train(
         mine = epoch_batches[rank::processes][:steps]
         started, tokens, loss_sum = time.perf_counter(), 0, 0.0
         model.train()
-        progress = tqdm(
-            mine, desc=f"epoch {epoch + 1}/{epochs}", disable=_silent(accelerator), leave=False
-        )
+        progress = tqdm(mine, desc=f"epoch {epoch + 1}/{epochs}", disable=_silent(accelerator), leave=False)
         for index, batch in enumerate(progress):
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate_at(epoch * steps + index, epochs * steps, learning_rate)
@@ -216,9 +214,7 @@ def _load_state(path, model, optimizer, settings):
     for key, tensor in groups["optimizer"].items():
         index, name = key.split(".", maxsplit=1)
         moments.setdefault(int(index), {})[name] = tensor
-    optimizer.load_state_dict(
-        {"state": moments, "param_groups": optimizer.state_dict()["param_groups"]}
-    )
+    optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
     return history, groups["best"]
 
 
@@ -285,9 +281,7 @@ def train_translator(arguments):
 
     def batches(epoch):
         order = bucketed_batches(lengths, arguments.batch_size, [arguments.seed, epoch])
-        return [
-            (pad([source_ids[i] for i in batch]), pad([target_ids[i] for i in batch])) for batch in order
-        ]
+        return [(pad([source_ids[i] for i in batch]), pad([target_ids[i] for i in batch])) for batch in order]
 
     def loss_function(model, batch):
         return translation_loss(model, batch, arguments.label_smoothing)

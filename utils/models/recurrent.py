@@ -89,12 +89,8 @@ class RecurrentTranslationModel(nn.Module):
             "bidirectional": bidirectional,
             "dropout": dropout,
         }
-        self.source_embedding = nn.Embedding(
-            source_vocabulary_size, embedding_size, padding_idx=PADDING_ID
-        )
-        self.target_embedding = nn.Embedding(
-            target_vocabulary_size, embedding_size, padding_idx=PADDING_ID
-        )
+        self.source_embedding = nn.Embedding(source_vocabulary_size, embedding_size, padding_idx=PADDING_ID)
+        self.target_embedding = nn.Embedding(target_vocabulary_size, embedding_size, padding_idx=PADDING_ID)
         self.encoder = nn.GRU(
             embedding_size,
             hidden_size // 2 if bidirectional else hidden_size,

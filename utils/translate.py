@@ -1,0 +1,81 @@
+"""Translate a sentence on the command line, and see where the translator looked.
+
+python -m utils.translate --to fr "A man is riding a bicycle ."
+python -m utils.translate --to fr --show "A man is riding a bicycle ."
+python -m utils.translate --to fr --output alignment.png "A man is riding a bicycle ."
+"""
+
+import argparse
+import sys
+
+from utils.alignment import group_into_words, merge_weights
+from utils.pretrained import CheckpointError
+from utils.translator import load_translator
+
+
+def alignment_text(translation):
+    """The alignment as lines of text: each target word, and the source words it looked at most.
+
+    Raises:
+        ValueError: a translation without attention weights.
+    """
+    if translation.attention_weights is None:
+        raise ValueError("this translator has no attention, so there is no alignment to show")
+    sources, targets = (
+        group_into_words(tokens) for tokens in (translation.source_tokens, translation.target_tokens)
+    )
+    weights = merge_weights(
+        translation.attention_weights, [group for _, group in sources], [group for _, group in targets]
+    )
+    width = max(len(word) for word, _ in targets)
+    lines = []
+    for (word, _), row in zip(targets, weights, strict=True):
+        largest = [index for index in row.argsort(descending=True).tolist()[:3] if row[index] >= 0.1]
+        looked_at = "  ".join(f"{sources[index][0]} {row[index]:.2f}" for index in largest)
+        lines.append(f"{word:<{width}}  ←  {looked_at}")
+    return "\n".join(lines)
+
+
+def main(arguments=None):
+    """The command line of ``python -m utils.translate``."""
+    parser = argparse.ArgumentParser(
+        prog="python -m utils.translate", description="Translate English sentences."
+    )
+    parser.add_argument("sentence", nargs="+", help="a sentence in quotation marks; several are possible")
+    parser.add_argument("--to", default="fr", choices=["fr", "de"], help="language (default fr)")
+    parser.add_argument("--model", default="gru-attention", help="which model (default gru-attention)")
+    parser.add_argument("--checkpoint", help="a folder instead of --to and --model")
+    parser.add_argument("--beam-size", type=int, default=5, help="candidates kept at each step (default 5)")
+    parser.add_argument("--show", action="store_true", help="print the alignment as text")
+    parser.add_argument("--output", metavar="FILE", help="draw the alignment of one sentence into FILE")
+    options = parser.parse_args(arguments)
+    if options.output and len(options.sentence) > 1:
+        parser.error("--output draws one sentence; give one")
+    try:
+        translator = load_translator(options.checkpoint or f"multi30k-en-{options.to}-{options.model}")
+        translations = translator.translate(options.sentence, options.beam_size)
+        for translation in translations:
+            print(translation.text)
+            if options.show:
+                print(alignment_text(translation))
+        if options.output:
+            _draw(translations[0], translator.languages, options.output)
+    except (CheckpointError, ValueError) as error:
+        sys.exit(f"error: {error}")
+
+
+def _draw(translation, languages, path):
+    import matplotlib
+
+    matplotlib.use("agg")
+    from utils.plots import plot_alignment, use_style
+
+    use_style()
+    source, target = languages
+    ax = plot_alignment(translation, source_language=source, target_language=target)
+    ax.figure.savefig(path)
+    print(f"saved {path}")
+
+
+if __name__ == "__main__":
+    main()
