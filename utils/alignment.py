@@ -38,7 +38,7 @@ def group_into_words(tokens):
             not words
             or token.startswith(WORD_SIGN)
             or any(text in SPECIAL_TOKENS for text in (token, previous))
-            or piece.startswith("'")
+            or (piece.startswith("'") and piece != "'")
             or _ELIDED.fullmatch(previous)
             or any(_PUNCTUATION.fullmatch(text) for text in (piece, previous))
         ):

@@ -4,6 +4,7 @@ python -m utils.evaluate data/checkpoints/multi30k-en-fr-gru-attention --split t
 """
 
 import argparse
+import itertools
 import json
 import time
 
@@ -83,7 +84,7 @@ def bleu_by_length(hypotheses, references, lengths, edges):
     """
     _check_lengths(hypotheses, references)
     rows = []
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in itertools.pairwise(edges):
         chosen = [index for index, length in enumerate(lengths) if low <= length < high]
         if chosen:
             scores = translation_scores(

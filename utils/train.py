@@ -26,6 +26,7 @@ from torch.nn import functional as F
 from tqdm.auto import tqdm
 
 from utils.data.batches import bucketed_batches, pad
+from utils.data.captions import load_captions
 from utils.data.corpora import load_multi30k
 from utils.data.tokenization import PADDING_ID, train_tokenizer
 from utils.evaluate import translation_scores
@@ -242,9 +243,13 @@ def translation_loss(model, batch, label_smoothing=0.1):
 
 
 def train_translator(arguments):
-    """Train a translator on Multi30k as the command line says; returns its folder."""
+    """Train a translator as the command line says; returns the folder of its checkpoint."""
     started = time.perf_counter()
-    corpus = load_multi30k(arguments.source, arguments.target)
+    if arguments.corpus == "multi30k":
+        corpus = load_multi30k(arguments.source, arguments.target)
+    else:
+        parts = load_captions().train_test_split(test_size=20, seed=0)
+        corpus = {"train": parts["train"], "validation": parts["test"]}
     training = corpus["train"]
     if arguments.limit:
         training = training.select(range(arguments.limit))
@@ -296,7 +301,7 @@ def train_translator(arguments):
             "validation_loss": -log_probability / sum(len(a.target_tokens) for a in aligned),
         }
 
-    name = f"multi30k-{arguments.source}-{arguments.target}-{arguments.model}"
+    name = f"{arguments.corpus}-{arguments.source}-{arguments.target}-{arguments.model}"
     output = Path(arguments.output or CHECKPOINTS / name)
     state_folder = Path(arguments.state or Path("runs") / output.name)
     not_settings = ("function", "output", "state", "restart", "command")
@@ -354,13 +359,19 @@ def build_parser():
     commands = parser.add_subparsers(dest="command", required=True, metavar="WHAT")
     translator = commands.add_parser(
         "translator",
-        help="a translator of image captions (Multi30k)",
-        description="Train a translator on Multi30k and save it as a checkpoint.",
+        help="a translator of image captions",
+        description="Train a translator of image captions and save it as a checkpoint.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     translator.set_defaults(function=train_translator)
     add = translator.add_argument
     add("--model", choices=["gru", "gru-attention"], default="gru-attention", help="which model")
+    add(
+        "--corpus",
+        choices=["multi30k", "captions"],
+        default="multi30k",
+        help="what to train on; captions are the 110 in data/captions.tsv, for a quick try offline",
+    )
     add("--source", choices=["en", "de", "fr"], default="en", help="language that is read")
     add("--target", choices=["en", "de", "fr"], default="fr", help="language that is written")
     add("--epochs", type=int, default=24, help="passes over the data, at most")

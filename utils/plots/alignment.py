@@ -69,7 +69,7 @@ def plot_alignment(
             max(2.4, rows * cell + longest[1] * 0.07 + 1.0),
         )
         ax = plt.figure(figsize=size).add_subplot()
-    image = ax.imshow(weights, cmap=_PRESETS[preset], vmin=0, vmax=1, aspect="equal")
+    image = ax.imshow(weights.numpy(), cmap=_PRESETS[preset], vmin=0, vmax=1, aspect="equal")
     ax.set_xticks(range(columns), source_words, rotation=60, ha="left", rotation_mode="anchor")
     ax.set_yticks(range(rows), target_words)
     ax.xaxis.tick_top()

@@ -1,0 +1,49 @@
+import os
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["MPLBACKEND"] = "agg"
+os.environ.pop("HELLO_TRANSFORMERS_DATA", None)  # tests run alike on every machine
+
+import matplotlib.pyplot as plt
+import pytest
+import torch
+
+from utils.data.captions import load_captions
+from utils.data.tokenization import train_tokenizer
+from utils.models.recurrent import RecurrentTranslationModel
+from utils.translator import Translator
+
+
+@pytest.fixture(autouse=True)
+def _no_figures_left():
+    yield
+    plt.close("all")
+
+
+@pytest.fixture(scope="session")
+def tokenizers():
+    captions = load_captions()
+    return {language: train_tokenizer(captions[language], language, 300) for language in ("en", "fr", "de")}
+
+
+def make_translator(tokenizers, attention=True, seed=0):
+    """An untrained translator: small, and with opinions strong enough to differ between inputs."""
+    torch.manual_seed(seed)
+    source, target = tokenizers["en"], tokenizers["fr"]
+    model = RecurrentTranslationModel(
+        source.get_vocab_size(), target.get_vocab_size(), attention, embedding_size=16, hidden_size=32
+    )
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(3.0)
+    return Translator(model.eval(), source, target, ("en", "fr"), training_length=60)
+
+
+@pytest.fixture(params=[True, False], ids=["attention", "no attention"])
+def translator(request, tokenizers):
+    return make_translator(tokenizers, request.param)
+
+
+@pytest.fixture
+def attentive(tokenizers):
+    return make_translator(tokenizers, attention=True)

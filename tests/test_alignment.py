@@ -1,0 +1,99 @@
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from utils.alignment import (
+    alignment_error_rate,
+    diagonal_alignment,
+    hard_alignment,
+    link_matrix,
+    match_pieces,
+    merge_weights,
+    parse_links,
+    uniform_alignment,
+)
+
+
+def test_parse_links():
+    assert parse_links("0-0 1?2") == ({(0, 0)}, {(0, 0), (1, 2)})
+    assert parse_links("") == (set(), set())
+    for bad in ("0:1", "1-", "-1-0", "a-b"):
+        with pytest.raises(ValueError, match="is not a link"):
+            parse_links(bad)
+
+
+def test_link_matrix_has_target_rows():
+    assert link_matrix({(2, 0)}, 2, 3).tolist() == [[0, 0, 1], [0, 0, 0]]
+    with pytest.raises(ValueError, match=r"3-0 .* 3 source and 2 target"):
+        link_matrix({(3, 0)}, 2, 3)
+
+
+def test_error_rate_of_a_worked_example():
+    # Three target words, three source words; sure links 0-0 and 1-2, possible also 2-1.
+    sure = link_matrix({(0, 0), (1, 2)}, 3, 3)
+    possible = link_matrix({(0, 0), (1, 2), (2, 1)}, 3, 3)
+    predicted = link_matrix({(0, 0), (2, 1), (2, 2)}, 3, 3)
+    # |A ∩ S| = 1, |A ∩ P| = 2, |A| = 3, |S| = 2
+    assert alignment_error_rate([predicted], [(sure, possible)]) == pytest.approx(1 - 3 / 5)
+    assert alignment_error_rate([sure], [(sure, possible)]) == 0
+    assert alignment_error_rate([possible], [(sure, possible)]) == 0
+    wrong = link_matrix({(1, 0)}, 3, 3)
+    assert alignment_error_rate([wrong], [(sure, possible)]) == 1
+    # two pairs are pooled, not averaged: (1 + 2 + 2 + 2) / (3 + 2 + 2 + 2)
+    both = alignment_error_rate([predicted, sure], [(sure, possible)] * 2)
+    assert both == pytest.approx(1 - 7 / 9)
+
+
+def test_error_rate_of_uniform_weights_is_that_of_random_choices():
+    sure = link_matrix({(0, 0), (1, 1)}, 2, 4)
+    expected = alignment_error_rate([uniform_alignment(2, 4)], [(sure, sure)])
+    rates = []
+    for first in range(4):
+        for second in range(4):
+            chosen = link_matrix({(first, 0), (second, 1)}, 2, 4)
+            rates.append(alignment_error_rate([chosen], [(sure, sure)]))
+    assert expected == pytest.approx(sum(rates) / len(rates))
+
+
+def test_error_rate_refuses_what_does_not_fit():
+    square = torch.eye(2)
+    with pytest.raises(ValueError, match="1 alignments do not fit 2"):
+        alignment_error_rate([square], [(square, square)] * 2)
+    with pytest.raises(ValueError, match=r"shape \(2, 2\).*\(2, 3\)"):
+        alignment_error_rate([square], [(torch.zeros(2, 3), torch.zeros(2, 3))])
+    with pytest.raises(ValueError, match="must be a possible link"):
+        alignment_error_rate([square], [(square, torch.zeros(2, 2))])
+
+
+def test_baselines():
+    assert diagonal_alignment(3, 3).tolist() == torch.eye(3).tolist()
+    assert diagonal_alignment(2, 4).argmax(dim=1).tolist() == [0, 3]
+    assert diagonal_alignment(1, 5).sum() == 1
+    assert hard_alignment(torch.tensor([[0.2, 0.8], [0.6, 0.4]])).tolist() == [[0, 1], [1, 0]]
+
+
+@given(st.integers(1, 6), st.integers(1, 9), st.randoms(use_true_random=False))
+def test_merging_keeps_row_sums(rows, columns, random):
+    weights = torch.rand(rows, columns, dtype=torch.float64).softmax(dim=1)
+    cuts = [sorted(random.sample(range(1, n), random.randint(0, n - 1))) for n in (rows, columns)]
+    groups = [
+        [list(range(a, b)) for a, b in zip([0, *cut], [*cut, n], strict=True)]
+        for cut, n in zip(cuts, (rows, columns), strict=True)
+    ]
+    merged = merge_weights(weights, groups[1], groups[0])
+    assert merged.shape == (len(groups[0]), len(groups[1]))
+    assert torch.allclose(merged.sum(dim=1), torch.ones(len(groups[0]), dtype=torch.float64))
+
+
+def test_merging_by_hand():
+    weights = torch.tensor([[0.5, 0.3, 0.2], [0.1, 0.1, 0.8]])
+    assert torch.allclose(merge_weights(weights, [[0, 1], [2]], [[0, 1]]), torch.tensor([[0.5, 0.5]]))
+
+
+def test_matching_pieces_to_given_words():
+    assert match_pieces(["▁l'", "eau", ".", "</s>"], ["l'", "eau", "."]) == [[0], [1], [2]]
+    # one piece that spells two words belongs to the first, and the second shares it
+    assert match_pieces(["▁ab", "c"], ["a", "b", "c"]) == [[0], [0], [1]]
+    with pytest.raises(ValueError, match="spell 'abc', the words 'abd'"):
+        match_pieces(["▁ab", "c"], ["ab", "d"])

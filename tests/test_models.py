@@ -1,0 +1,111 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn import functional as F
+
+from utils.models.recurrent import AdditiveAttention, RecurrentTranslationModel
+
+
+def make_model(attention=True, **options):
+    torch.manual_seed(1)
+    return RecurrentTranslationModel(20, 22, attention, embedding_size=8, hidden_size=12, **options).eval()
+
+
+SOURCE = torch.tensor([[4, 5, 6, 7, 3], [8, 9, 3, 0, 0]])
+TARGET = torch.tensor([[2, 4, 5, 6], [2, 7, 8, 9]])
+
+
+def test_additive_attention_equals_the_formula_written_as_loops():
+    torch.manual_seed(0)
+    attention = AdditiveAttention(3, 4, 5)
+    query, values = torch.randn(2, 3), torch.randn(2, 6, 4)
+    mask = torch.tensor([[1, 1, 1, 1, 1, 1], [1, 1, 0, 0, 0, 0]], dtype=torch.bool)
+    context, weights = attention(query, attention.project_keys(values), values, mask)
+    w, u, v = (m.weight for m in (attention.query_projection, attention.key_projection, attention.score))
+    for b, length in enumerate((6, 2)):
+        scores = [(v @ torch.tanh(w @ query[b] + u @ values[b, s])).item() for s in range(length)]
+        exponentials = torch.tensor(scores).exp()
+        expected = exponentials / exponentials.sum()
+        assert torch.allclose(weights[b, :length], expected, atol=1e-6)
+        assert weights[b, length:].sum() == 0
+        by_hand = sum(expected[s] * values[b, s] for s in range(length))
+        assert torch.allclose(context[b], by_hand, atol=1e-6)
+
+
+@pytest.mark.parametrize("attention", [True, False])
+@pytest.mark.parametrize("bidirectional", [True, False])
+def test_teacher_forcing_equals_decoding_step_by_step(attention, bidirectional):
+    model = make_model(attention, bidirectional=bidirectional)
+    logits, weights = model.decode(TARGET, memory := model.encode(SOURCE))
+    assert torch.equal(logits, model(SOURCE, TARGET))
+    state = model.start(memory)
+    for t in range(TARGET.size(1)):
+        step_logits, state, step_weights = model.step(TARGET[:, t], state, memory)
+        assert torch.allclose(step_logits, logits[:, t], atol=1e-5)
+        if attention:
+            assert torch.allclose(step_weights, weights[:, t], atol=1e-6)
+        else:
+            assert step_weights is None
+
+
+@pytest.mark.parametrize("attention", [True, False])
+def test_a_prediction_depends_on_earlier_target_tokens_and_on_no_later_one(attention):
+    model = make_model(attention)
+    changed = TARGET.clone()
+    changed[:, 2] = 11
+    difference = (model(SOURCE, TARGET) - model(SOURCE, changed)).abs().amax(dim=(0, 2))
+    assert difference[:2].max() == 0
+    assert difference[2:].min() > 1e-5
+
+
+@pytest.mark.parametrize("attention", [True, False])
+@settings(deadline=None, max_examples=20)
+@given(length=st.integers(1, 7), padding=st.integers(1, 6), seed=st.integers(0, 99))
+def test_padding_changes_nothing(attention, length, padding, seed):
+    model = make_model(attention)
+    generator = torch.Generator().manual_seed(seed)
+    source = torch.randint(4, 20, (1, length), generator=generator)
+    target = torch.randint(4, 22, (1, 5), generator=generator)
+    alone = model(source, target)
+    neighbour = torch.randint(4, 20, (1, length + padding), generator=generator)
+    batch = torch.cat([F.pad(source, (0, padding)), neighbour])
+    together = model(batch, target.repeat(2, 1))
+    assert torch.allclose(alone[0], together[0], atol=1e-5)
+
+
+def test_without_attention_the_decoder_sees_the_last_state_alone():
+    model = make_model(False)
+    memory = model.encode(SOURCE)
+    assert set(memory) == {"last"}
+    assert memory["last"].shape == (2, 12)
+    other = {"last": memory["last"].flip(0)}
+    swapped = model.decode(TARGET.flip(0), other)[0].flip(0)
+    assert torch.allclose(swapped, model(SOURCE, TARGET), atol=1e-5)
+
+
+def test_last_state_joins_both_directions():
+    model = make_model(False)
+    embedded = model.source_embedding(SOURCE[1, :3])
+    states, _ = model.encoder(embedded.unsqueeze(0))
+    expected = torch.cat([states[0, -1, :6], states[0, 0, 6:]])
+    assert torch.allclose(model.encode(SOURCE)["last"][1], expected, atol=1e-6)
+
+
+def test_the_two_models_differ_in_the_attention_alone():
+    with_attention, without = make_model(True).state_dict(), make_model(False).state_dict()
+    extra = set(with_attention) - set(without)
+    assert extra
+    assert all(name.startswith("attention.") for name in extra)
+    assert all(with_attention[name].shape == without[name].shape for name in without)
+
+
+def test_output_weights_are_the_target_embedding():
+    model = make_model()
+    model(SOURCE, TARGET).sum().backward()
+    assert model.target_embedding.weight.grad.abs().sum(dim=1).min() > 0  # every row is an output
+
+
+def test_an_odd_width_cannot_be_halved():
+    with pytest.raises(ValueError, match="even"):
+        RecurrentTranslationModel(10, 10, hidden_size=7)

@@ -1,0 +1,202 @@
+import itertools
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from safetensors import safe_open
+from torch.nn import functional as F
+
+from utils import train as training
+from utils.train import ResumeError, learning_rate_at, train, translation_loss
+from utils.translator import load_translator
+
+
+def line_task():
+    """Fit y = 3x − 1: a model, its batches, its loss and its validation."""
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(
+        torch.nn.Linear(1, 8), torch.nn.Tanh(), torch.nn.Dropout(0.1), torch.nn.Linear(8, 1)
+    )
+    x = torch.linspace(-1, 1, 64).unsqueeze(1)
+    y = 3 * x - 1
+
+    def batches(epoch):
+        order = torch.randperm(64, generator=torch.Generator().manual_seed(epoch))
+        return [(x[part], y[part]) for part in order.split(16)]
+
+    def loss_function(model, batch):
+        return F.mse_loss(model(batch[0]), batch[1]), len(batch[0])
+
+    def validate(model):
+        return {"score": -F.mse_loss(model(x), y).item()}
+
+    return model, batches, loss_function, validate
+
+
+def run(task, epochs=6, **options):
+    return train(*task, monitor="score", epochs=epochs, learning_rate=0.05, **options)
+
+
+def test_training_learns_and_keeps_the_best_epoch():
+    task = line_task()
+    history = run(task, epochs=12)
+    assert history[-1]["loss"] < 0.3 * history[0]["loss"]
+    best = max(record["score"] for record in history)
+    assert task[3](task[0])["score"] == pytest.approx(best)
+    assert not task[0].training
+
+
+def test_a_killed_training_continues_as_if_it_had_not_been(tmp_path):
+    whole = line_task()
+    expected = run(whole)
+    killed = line_task()
+    calls = 0
+
+    def validate_then_die(model):
+        nonlocal calls
+        calls += 1
+        if calls == 4:
+            raise KeyboardInterrupt
+        return killed[3](model)
+
+    with pytest.raises(KeyboardInterrupt):
+        run((*killed[:3], validate_then_die), state_folder=tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["state.safetensors"]
+    resumed = line_task()
+    history = run(resumed, state_folder=tmp_path)
+    assert [record["loss"] for record in history] == [record["loss"] for record in expected]
+    for one, two in zip(whole[0].parameters(), resumed[0].parameters(), strict=True):
+        assert torch.equal(one, two)
+
+
+def test_a_finished_training_is_not_repeated(tmp_path):
+    run(line_task(), state_folder=tmp_path)
+    task = line_task()
+    history = run((task[0], lambda epoch: pytest.fail("trained again"), *task[2:]), state_folder=tmp_path)
+    assert len(history) == 6
+
+
+def test_a_state_with_other_settings_is_refused(tmp_path):
+    run(line_task(), state_folder=tmp_path, settings={"width": 8})
+    with pytest.raises(ResumeError, match=r"'width': \(8, 9\).*--restart"):
+        run(line_task(), state_folder=tmp_path, settings={"width": 9})
+
+
+def test_a_failed_save_leaves_the_old_state(tmp_path, monkeypatch):
+    run(line_task(), epochs=2, state_folder=tmp_path)
+    before = (tmp_path / "state.safetensors").read_bytes()
+
+    def half_written(tensors, path, metadata):
+        path.write_bytes(b"half")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(training, "save_file", half_written)
+    with pytest.raises(OSError, match="disk full"):
+        run(line_task(), epochs=3, state_folder=tmp_path)
+    assert (tmp_path / "state.safetensors").read_bytes() == before
+
+
+def test_training_stops_early():
+    task = line_task()
+    scores = iter([1.0, 3.0, 2.0, 2.5, 2.9, 9.0])
+    history = run((*task[:3], lambda model: {"score": next(scores)}), patience=3)
+    assert [record["score"] for record in history] == [1.0, 3.0, 2.0, 2.5, 2.9]
+
+
+def test_a_loss_that_is_no_number_stops_with_advice():
+    model, batches, _, validate = line_task()
+
+    def diverged(model, batch):
+        return model(batch[0]).sum() * float("nan"), 1
+
+    with pytest.raises(FloatingPointError, match="lower learning rate"):
+        run((model, batches, diverged, validate))
+
+
+def test_gradients_are_clipped():
+    model, batches, _, validate = line_task()
+    norms = []
+
+    def huge(model, batch):
+        return 1e4 * model(batch[0]).sum(), 1
+
+    class Recorder(torch.optim.AdamW):
+        def step(self, closure=None):
+            gradients = [p.grad.flatten() for group in self.param_groups for p in group["params"]]
+            norms.append(torch.cat(gradients).norm().item())
+            return super().step(closure)
+
+    original, torch.optim.AdamW = torch.optim.AdamW, Recorder
+    try:
+        run((model, batches, huge, validate), epochs=1, gradient_norm=0.5)
+    finally:
+        torch.optim.AdamW = original
+    assert norms
+    assert max(norms) <= 0.5 + 1e-4
+
+
+def test_the_learning_rate_rises_and_falls():
+    rates = [learning_rate_at(step, 100, 1.0) for step in range(100)]
+    assert rates[0] == pytest.approx(0.1)
+    assert rates.index(max(rates)) in (9, 10)
+    assert max(rates) == 1.0
+    assert rates[-1] < 0.001
+    assert all(a >= b for a, b in itertools.pairwise(rates[10:]))
+
+
+def test_translation_loss_ignores_padding_and_shifts_by_one(translator):
+    source, target = torch.tensor([[5, 6, 3], [7, 3, 0]]), torch.tensor([[2, 8, 9, 3], [2, 9, 3, 0]])
+    loss, count = translation_loss(translator.model, (source, target), label_smoothing=0.0)
+    assert count == 5
+    log_probabilities = translator.model(source, target[:, :-1]).log_softmax(dim=-1)
+    by_hand = -sum(
+        log_probabilities[row, column, target[row, column + 1]]
+        for row, column in [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1)]
+    )
+    assert loss.item() == pytest.approx(by_hand.item() / 5, abs=1e-4)
+
+
+def command(*extra):
+    return ["-m", "utils.train", "translator", "--corpus", "captions", "--vocabulary-size", "300", *extra]
+
+
+def launch(arguments, folder, **variables):
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "CI": "true"} | variables
+    process = subprocess.run(arguments, capture_output=True, text=True, env=environment, timeout=300)
+    assert process.returncode == 0, process.stderr
+    return json.loads((folder / "training.json").read_text())
+
+
+SMALL = ["--embedding-size", "16", "--hidden-size", "32", "--batch-size", "16", "--epochs", "2"]
+
+
+@pytest.mark.parametrize("model", ["gru", "gru-attention"])
+def test_the_command_line_trains_a_translator_that_loads(tmp_path, model):
+    folder = tmp_path / "out"
+    where = ["--output", str(folder), "--state", str(tmp_path / "state")]
+    report = launch([sys.executable, *command("--model", model, *SMALL, *where)], folder)
+    assert len(report["history"]) == 2
+    assert report["settings"]["model"] == model
+    assert report["tokens_per_second"] > 0
+    translator = load_translator(folder)
+    assert (translator.model.attention is None) == (model == "gru")
+    assert len(translator.translate(["A dog runs ."])) == 1
+    again = launch([sys.executable, *command("--model", model, *SMALL, *where)], folder)
+    assert again["history"] == report["history"]  # nothing was left to do
+
+
+def test_two_processes_train_one_model(tmp_path):
+    folder, state = tmp_path / "out", tmp_path / "state"
+    where = ["--output", str(folder), "--state", str(state)]
+    # --multi_gpu starts PyTorch's launcher; ACCELERATE_USE_CPU keeps its processes on the CPU.
+    processes = ["--multi_gpu", "--num_processes", "2", "--num_machines", "1", "--mixed_precision", "no"]
+    accelerate = [sys.executable, "-m", "accelerate.commands.launch", *processes, "--dynamo_backend", "no"]
+    report = launch([*accelerate, *command(*SMALL, *where)], folder, ACCELERATE_USE_CPU="true")
+    assert len(report["history"]) == 2
+    with safe_open(state / "state.safetensors", framework="pt") as file:
+        steps = {int(file.get_tensor(key)) for key in file.keys() if key.endswith(".step")}  # noqa: SIM118
+    assert steps == {2 * (6 // 2)}  # 90 pairs are 6 batches: each process took half of them
+    assert load_translator(folder).translate(["A dog runs ."])[0].text is not None
