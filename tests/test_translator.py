@@ -159,7 +159,7 @@ def saved(attentive, tmp_path):
 
 
 def test_a_missing_checkpoint_says_how_to_get_it(tmp_path):
-    with pytest.raises(CheckpointError, match=r"no checkpoint in .*nowhere; .* python -m utils\.train"):
+    with pytest.raises(CheckpointError, match=r"no checkpoint in .*nowhere; .*python -m utils\.train"):
         load_translator(tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
     with pytest.raises(CheckpointError, match=r"no file SHA256SUMS.*git checkout"):

@@ -24,7 +24,8 @@ class Translation:
 
     Attributes:
         text: the translation as plain text.
-        source_tokens: the pieces that the encoder read, ``</s>`` at the end included.
+        source_tokens: the pieces that the encoder read, ``</s>`` at the end included. A character
+            that the tokeniser does not know is shown as it is, but the encoder read ``<unk>``.
         target_tokens: the pieces that were written, ``</s>`` included if it was reached.
         score: mean log-probability of a target token.
         attention_weights: a tensor of shape [target, source]; row t holds the weights that were used
@@ -75,6 +76,7 @@ class Translator(ModelHubMixin):
         """
         if beam_size < 1:
             raise ValueError(f"beam_size must be at least 1, not {beam_size}")
+        sentences = [sentences] if isinstance(sentences, str) else list(sentences)
         encodings = self._encode(sentences, self.source_tokenizer, "sentence")
         results = [None] * len(encodings)
         order = sorted(range(len(encodings)), key=lambda index: len(encodings[index].ids))
@@ -84,7 +86,14 @@ class Translator(ModelHubMixin):
             source = pad([encodings[index].ids[1:] for index in chunk]).to(self._device())
             for index, found in zip(chunk, beam_search(self.model, source, beam_size), strict=True):
                 token_ids, score, weights = found
-                results[index] = self._translation(encodings[index].ids[1:], token_ids, score, weights)
+                target_tokens = [self.target_tokenizer.id_to_token(token_id) for token_id in token_ids]
+                results[index] = Translation(
+                    self.target_tokenizer.decode(token_ids),
+                    _pieces(sentences[index], encodings[index]),
+                    target_tokens,
+                    score,
+                    weights,
+                )
         return results
 
     @torch.no_grad()
@@ -98,12 +107,12 @@ class Translator(ModelHubMixin):
         Returns:
             A list of ``Translation`` of the given targets.
         """
+        sources, targets = list(sources), list(targets)
         source_encodings = self._encode(sources, self.source_tokenizer, "source")
         target_encodings = self._encode(targets, self.target_tokenizer, "target")
-        if len(source_encodings) != len(target_encodings):
+        if len(sources) != len(targets):
             raise ValueError(
-                f"as many targets as sources are needed: {len(source_encodings)} sources, "
-                f"{len(target_encodings)} targets"
+                f"as many targets as sources are needed: {len(sources)} sources, {len(targets)} targets"
             )
         results = []
         self.model.eval()
@@ -117,11 +126,19 @@ class Translator(ModelHubMixin):
                 length = len(target_id) - 1
                 score = log_probabilities[row, :length].mean().item()
                 row_weights = None if weights is None else weights[row, :length, : len(source_id)].cpu()
-                results.append(self._translation(source_id, target_id[1:], score, row_weights))
+                index = start + row
+                results.append(
+                    Translation(
+                        targets[index],
+                        _pieces(sources[index], source_encodings[index]),
+                        _pieces(targets[index], target_encodings[index]),
+                        score,
+                        row_weights,
+                    )
+                )
         return results
 
     def _encode(self, sentences, tokenizer, name):
-        sentences = [sentences] if isinstance(sentences, str) else list(sentences)
         for position, sentence in enumerate(sentences):
             if not isinstance(sentence, str):
                 raise TypeError(
@@ -136,22 +153,13 @@ class Translator(ModelHubMixin):
                     f"{name} {position} has no character that this translator knows: "
                     f"{sentences[position]!r}; it reads the alphabet of its training text"
                 )
-            if name != "target" and len(encoding.ids) - 1 > self.training_length:
+            if name == "sentence" and len(encoding.ids) - 1 > self.training_length:
                 warnings.warn(
                     f"{name} {position} has {len(encoding.ids) - 1} pieces, but no sentence in training "
                     f"had more than {self.training_length}: expect a poor translation",
                     stacklevel=3,
                 )
         return encodings
-
-    def _translation(self, source_ids, target_ids, score, weights):
-        return Translation(
-            text=self.target_tokenizer.decode(target_ids, skip_special_tokens=True),
-            source_tokens=[self.source_tokenizer.id_to_token(i) for i in source_ids],
-            target_tokens=[self.target_tokenizer.id_to_token(i) for i in target_ids],
-            score=score,
-            attention_weights=weights,
-        )
 
     def _device(self):
         return next(self.model.parameters()).device
@@ -178,6 +186,12 @@ class Translator(ModelHubMixin):
     @classmethod
     def _from_pretrained(cls, *, model_id, **_):
         return load_translator(model_id)
+
+
+def _pieces(sentence, encoding):
+    """The pieces of a sentence without ``<s>``, unknown characters shown as they are."""
+    pieces = zip(encoding.ids, encoding.tokens, encoding.offsets, strict=True)
+    return [sentence[slice(*place)] if i == UNKNOWN_ID else token for i, token, place in pieces][1:]
 
 
 def load_translator(path):
