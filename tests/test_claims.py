@@ -29,7 +29,7 @@ def test_a_claim_that_fails_as_expected_is_shown_honestly(shown):
 
 
 def test_a_claim_that_turns_out_otherwise_raises(shown):
-    with pytest.raises(AssertionError, match="A3 was expected to hold, but it fails: 0.5 against 0.4"):
+    with pytest.raises(AssertionError, match=r"A3 was expected to hold, but it fails: 0\.5 against 0\.4"):
         claim("A3", False, "0.5 against 0.4")
     with pytest.raises(AssertionError, match="A3 was expected to fail, but it holds"):
         claim("A3", True, "0.1 against 0.4", expected=False)

@@ -17,7 +17,7 @@ class CheckpointError(RuntimeError):
 
 def write_checksums(folder):
     """Write the SHA-256 checksums of all files that a model is loaded from into SHA256SUMS."""
-    patterns = ("config.json", "*.safetensors", "*tokenizer.json")
+    patterns = ("config.json", "model.safetensors", "*tokenizer.json")
     names = sorted(path.name for pattern in patterns for path in Path(folder).glob(pattern))
     lines = [f"{sha256(Path(folder) / name)}  {name}\n" for name in names]
     (Path(folder) / CHECKSUM_FILE).write_text("".join(lines))

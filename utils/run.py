@@ -3,12 +3,14 @@
 python -m utils.run                       all notebooks
 python -m utils.run 02_attention          one of them
 
-Executed copies, HTML pages and report.json go to ``build/``; the notebooks themselves stay as they are.
+Executed copies, HTML pages and report.json go to ``build/``. The notebooks themselves stay as they are,
+unless ``--update`` asks for new stored outputs.
 """
 
 import argparse
 import json
 import os
+import shutil
 import sys
 import threading
 import time
@@ -48,7 +50,13 @@ def execute(path, output_folder):
         well.
     """
     notebook = nbformat.read(path, as_version=4)
-    client = NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(path.parent)}})
+    client = NotebookClient(
+        notebook,
+        timeout=600,
+        extra_arguments=["--log-level=ERROR"],
+        record_timing=False,
+        resources={"metadata": {"path": str(path.parent)}},
+    )
     started, error, watch = time.perf_counter(), None, None
 
     def start_watch(**_):
@@ -106,6 +114,7 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(prog="python -m utils.run", description="Execute the notebooks.")
     parser.add_argument("names", nargs="*", help="notebooks without .ipynb (default: all)")
     parser.add_argument("--output", type=Path, default=ROOT / "build", help="folder (default: build)")
+    parser.add_argument("--update", action="store_true", help="store the outputs in notebooks/, too")
     options = parser.parse_args(arguments)
     available = {path.stem: path for path in sorted((ROOT / "notebooks").glob("*.ipynb"))}
     unknown = [name for name in options.names if name not in available]
@@ -119,6 +128,8 @@ def main(arguments=None):
         result = execute(available[name], options.output)
         print("failed" if result["error"] else f"{result['seconds']:.1f} s", flush=True)
         results.append(result)
+        if options.update and not result["error"]:
+            shutil.copy(options.output / f"{name}.ipynb", available[name])
     errors = {result["name"]: result.pop("error") for result in results}
     report = {"total_seconds": round(time.perf_counter() - started, 1), "notebooks": results}
     (options.output / "report.json").write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n")

@@ -275,13 +275,15 @@ def beam_search(model, source, beam_size=1):
         # A finished candidate goes on in one way alone: with padding, at no cost.
         log_probabilities[finished] = -torch.inf
         log_probabilities[finished, PADDING_ID] = 0.0
-        vocabulary = log_probabilities.size(1)
+        # The best candidates of a sentence are among the best continuations of each of its rows.
+        best, continuations = log_probabilities.topk(beam_size, dim=1)  # [rows, beam]
         new_counts = counts + (~finished)
-        new_totals = totals[:, None] + log_probabilities
-        ranks = (new_totals / new_counts[:, None]).view(batch, -1)  # [batch, beam · vocabulary]
-        best = ranks.topk(beam_size, dim=1).indices.flatten()  # [rows]
-        parent, token = offsets + best // vocabulary, best % vocabulary
-        totals, counts, finished = new_totals[parent, token], new_counts[parent], finished[parent]
+        new_totals = totals[:, None] + best
+        ranks = (new_totals / new_counts[:, None]).view(batch, -1)  # [batch, beam · beam]
+        chosen = ranks.topk(beam_size, dim=1).indices.flatten()  # [rows], best first
+        parent, place = offsets + chosen // beam_size, chosen % beam_size
+        token = continuations[parent, place]
+        totals, counts, finished = new_totals[parent, place], new_counts[parent], finished[parent]
         tokens = torch.cat([tokens[parent], token[:, None]], dim=1)  # [rows, steps]
         if weights is not None:
             latest = weights[:, None]  # [rows, 1, source]
@@ -290,9 +292,8 @@ def beam_search(model, source, beam_size=1):
         if beam_size > 1:
             state = {name: tensor[parent] for name, tensor in state.items()}
         finished = finished | (token == END_ID) | (counts >= limits)
-    winners = offsets[::beam_size] + (totals / counts).view(batch, beam_size).argmax(dim=1)
     results = []
-    for row, winner in enumerate(winners.tolist()):
+    for row, winner in enumerate(offsets[::beam_size].tolist()):  # candidates are sorted
         length, width = int(counts[winner]), int(lengths[row])
         weights = None if attention is None else attention[winner, :length, :width].cpu()
         score = (totals[winner] / counts[winner]).item()
