@@ -6,13 +6,15 @@ python -m utils.evaluate data/checkpoints/multi30k-en-fr-gru-attention --split t
 import argparse
 import itertools
 import json
+import sys
 import time
 
 import numpy
 from sacrebleu.metrics import BLEU, CHRF
 
 from utils.alignment import match_pieces, merge_weights
-from utils.data.corpora import load_multi30k
+from utils.data.corpora import CorpusError, load_multi30k
+from utils.pretrained import CheckpointError
 
 _BLEU = BLEU(lowercase=True)
 
@@ -141,9 +143,12 @@ def main(arguments=None):
     parser.add_argument("--split", choices=["validation", "test"], default="test")
     parser.add_argument("--beam-size", type=int, default=5, help="candidates kept at each step (default 5)")
     options = parser.parse_args(arguments)
-    translator = load_translator(options.checkpoint)
-    source, target = translator.languages
-    split = load_multi30k(source, target)[options.split]
+    try:
+        translator = load_translator(options.checkpoint)
+        source, target = translator.languages
+        split = load_multi30k(source, target)[options.split]
+    except (CheckpointError, CorpusError) as error:
+        sys.exit(f"error: {error}")
     started = time.perf_counter()
     hypotheses = [t.text for t in translator.translate(split[source], options.beam_size)]
     seconds = time.perf_counter() - started

@@ -14,6 +14,7 @@ import math
 import os
 import platform
 import shutil
+import sys
 import time
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from tqdm.auto import tqdm
 
 from utils.data.batches import bucketed_batches, pad
 from utils.data.captions import load_captions
-from utils.data.corpora import load_multi30k
+from utils.data.corpora import CorpusError, load_multi30k
 from utils.data.tokenization import PADDING_ID, train_tokenizer
 from utils.evaluate import translation_scores
 from utils.models.recurrent import RecurrentTranslationModel
@@ -394,4 +395,7 @@ def build_parser():
 
 if __name__ == "__main__":
     parsed = build_parser().parse_args()
-    parsed.function(parsed)
+    try:
+        parsed.function(parsed)
+    except (CorpusError, ResumeError) as problem:
+        sys.exit(f"error: {problem}")
