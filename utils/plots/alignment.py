@@ -62,8 +62,9 @@ def plot_alignment(
     weights, source_words, target_words = _prepare(weights, source_tokens, target_tokens, merge, show_end)
     rows, columns = weights.shape
     if ax is None:
-        cell = min(0.36, max(0.19, 7.2 / max(rows, columns)))  # inches; 0.19 fits a line of 8 pt
         longest = max(map(len, target_words)), max(map(len, source_words))
+        # Inches: as wide as a page if that leaves 0.19 for a word, which a line of 8 pt needs.
+        cell = min(0.36, max(0.19, (5.6 - longest[0] * 0.08) / columns))
         size = (
             max(3.5, columns * cell + longest[0] * 0.08 + 1.6),
             max(2.4, rows * cell + longest[1] * 0.07 + 1.0),
@@ -172,6 +173,6 @@ def _draw_gold(ax, gold, rows, columns):
             ax.add_patch(box)
     handles = [
         Line2D([], [], color=color, linewidth=1.8, linestyle=style, label=label)
-        for style, label in (("-", "sure link, by hand"), (":", "possible link, by hand"))
+        for style, label in (("-", "gold link, sure"), (":", "gold link, possible"))
     ]
     ax.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.02), ncols=2)
