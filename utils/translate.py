@@ -59,22 +59,18 @@ def main(arguments=None):
             if options.show:
                 print(alignment_text(translation))
         if options.output:
-            _draw(translations[0], translator.languages, options.output)
+            import matplotlib
+
+            matplotlib.use("agg")
+            from utils.plots import plot_alignment, use_style  # only when a picture is wanted
+
+            use_style()
+            source, target = translator.languages
+            ax = plot_alignment(translations[0], source_language=source, target_language=target)
+            ax.figure.savefig(options.output)
+            print(f"saved {options.output}")
     except (CheckpointError, ValueError) as error:
         sys.exit(f"error: {error}")
-
-
-def _draw(translation, languages, path):
-    import matplotlib
-
-    matplotlib.use("agg")
-    from utils.plots import plot_alignment, use_style
-
-    use_style()
-    source, target = languages
-    ax = plot_alignment(translation, source_language=source, target_language=target)
-    ax.figure.savefig(path)
-    print(f"saved {path}")
 
 
 if __name__ == "__main__":

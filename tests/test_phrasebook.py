@@ -1,0 +1,237 @@
+import itertools
+import re
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from utils.alignment import group_into_words, match_pieces, parse_links
+from utils.data.phrasebook import HELD_OUT, LANGUAGES, THEMES, _lexicon, load_phrasebook, write_phrases
+
+PUNCTUATION = (".", "!", ",")
+seeds = st.integers(0, 10**6)
+few = settings(deadline=None, max_examples=25)
+
+
+def phrases(seed, count=40, **filters):
+    return list(write_phrases(count, seed, **filters))
+
+
+def words(text):
+    return [token for token in text.split() if token not in PUNCTUATION]
+
+
+def test_it_is_deterministic_and_a_dataset():
+    data = load_phrasebook(50, seed=3)
+    assert data.column_names == ["en", "fr", "de", "links_en_fr", "links_en_de", "words"]
+    assert data.to_list() == load_phrasebook(50, seed=3).to_list()
+    assert data["en"][:] != load_phrasebook(50, seed=4)["en"][:]
+
+
+@few
+@given(seeds, st.sampled_from([None, *THEMES]), st.integers(2, 60), st.integers(0, 20))
+def test_filters_keep_lengths_and_themes(seed, theme, low, span):
+    high = min(60, low + span + 4)
+    low = min(low, high - 4)
+    for row in phrases(seed, 5, theme=theme, min_words=low, max_words=high):
+        assert low <= row["words"] <= high
+        assert row["words"] == len(words(row["en"]))
+
+
+@pytest.mark.parametrize(
+    ("filters", "message"),
+    [
+        ({"min_words": 1}, "2 to 60 words"),
+        ({"max_words": 61}, "2 to 60 words"),
+        ({"min_words": 9, "max_words": 8}, "asked for 9 to 8"),
+        ({"theme": "cooking"}, "no theme 'cooking'; choose one of agreements, science"),
+    ],
+)
+def test_impossible_filters_say_what_is_possible(filters, message):
+    with pytest.raises(ValueError, match=message):
+        load_phrasebook(1, **filters)
+
+
+def test_every_length_can_be_had():
+    for length in range(2, 61):
+        assert phrases(0, 2, min_words=length, max_words=length)
+
+
+def test_at_least_300_words_a_language():
+    rows = phrases(0, 6000, max_words=25)
+    for language in LANGUAGES:
+        assert len({word.lower() for row in rows for word in words(row[language])}) >= 300
+
+
+def test_more_than_a_thousand_million_sentences():
+    # A lower bound: active clauses in two tenses, six determiners, one adjective or none, month and year.
+    lexicon = _lexicon()
+
+    def noun_phrases(classes):
+        nouns = {index for name in classes for index in lexicon["by_class"].get(name, ())}
+        return sum(6 * (1 + len(lexicon["nouns"][index]["adjectives"])) for index in nouns)
+
+    clauses = sum(
+        noun_phrases(verb["subjects"]) * noun_phrases(verb["objects"])
+        for verb in lexicon["verbs"]
+        if verb["objects"]
+    )
+    assert clauses * 2 * 12 * 12 > 10**9
+
+
+# Function words that have no counterpart: "looks at" is "regarde", "on Monday" is "lundi".
+UNLINKED = {"at", "for", "about", "of", "to", "on", "in", "In", "On", "the", "The", ","}
+
+
+@few
+@given(seeds)
+def test_links_are_in_range_and_cover_content_words(seed):
+    for row in phrases(seed):
+        source = row["en"].split()
+        for language in ("fr", "de"):
+            target = row[language].split()
+            sure, _ = parse_links(row[f"links_en_{language}"])
+            assert all(i < len(source) and j < len(target) for i, j in sure)
+            linked = {i for i, _ in sure}
+            for index, word in enumerate(source):
+                assert index in linked or word in UNLINKED, row
+            free = {
+                "les",
+                "des",
+                "de",
+                "d'",
+                "une",
+                "Les",
+                "Des",
+                "De",
+                "D'",
+                ",",
+                "Jahr",
+                "langue",
+                "à",
+                "zu",
+            }
+            linked = {j for _, j in sure}
+            assert all(j in linked or word in free for j, word in enumerate(target)), (row, language)
+
+
+ARTICLES = {"le": "m", "un": "m", "ce": "m", "mon": None, "la": "f", "une": "f", "cette": "f", "ma": "f"}
+
+
+@few
+@given(seeds)
+def test_french_articles_agree_with_their_nouns(seed):
+    genders = {}
+    for noun in _lexicon()["nouns"]:
+        genders[noun["fr"][0][0]] = noun["fr_gender"]
+    for row in phrases(seed):
+        tokens = row["fr"].split()
+        for first, second in itertools.pairwise(tokens):
+            gender = ARTICLES.get(first.lower())
+            if gender and second in genders:
+                assert genders[second] == gender, row
+
+
+@few
+@given(seeds)
+def test_french_elision_and_contraction(seed):
+    for row in phrases(seed):
+        text = f" {row['fr'].lower()} "
+        assert not re.search(r" (le|la|de|ne|que|ma|ce) [aeiouyhéèêàâîôœ]", text), text
+        assert not re.search(r" (l'|d'|n'|qu') [^aeiouyhéèêàâîôœ]", text), text
+        assert not re.search(
+            r" (de le|de les|à le|à les|de des|de de|beau [aeioh]|nouveau [aeioh]) ", text
+        ), text
+        assert text.count(" n' ") + text.count(" ne ") == text.count(" pas ")
+
+
+@few
+@given(seeds)
+def test_german_verbs_stand_where_they_should(seed):
+    finite = {verb[column] for verb in _lexicon()["verbs"] for column in ("de", "de_plural")}
+    finite |= {"hat", "haben", "ist", "sind", "war", "waren", "wurde", "wurden", "regnet", "schneit", "sagt"}
+    for row in phrases(seed, max_words=20):
+        text = row["de"]
+        for clause in re.findall(r", (?:weil|dass) ([^,]+?) [.!]$", text):
+            if " und " in clause:
+                continue  # a main clause follows
+            last = clause.split()[-1]
+            assert last in finite, text
+        assert ", ," not in text
+        assert not re.search(r" (in|von|zu) dem ", f" {text} "), text
+
+
+def test_german_endings_by_example():
+    from utils.data.phrasebook import _spell_noun
+
+    lexicon = _lexicon()
+    nouns = {noun["en"][-1][0]: index for index, noun in enumerate(lexicon["nouns"])}
+    adjectives = {row["en"]: index for index, row in enumerate(lexicon["adjectives"])}
+
+    def spell(noun, determiner, plural, adjective):
+        de = _spell_noun(nouns[noun], determiner, plural, adjectives[adjective])[2]
+        return [
+            " ".join(word for word, _ in de[case])
+            for case in ("nominative", "accusative", "dative", "genitive")
+        ]
+
+    assert spell("dog", "the", False, "old") == [
+        "der alte Hund", "den alten Hund", "dem alten Hund", "des alten Hundes"
+    ]  # fmt: skip
+    assert spell("house", "a", False, "new") == [
+        "ein neues Haus", "ein neues Haus", "einem neuen Haus", "eines neuen Hauses"
+    ]  # fmt: skip
+    assert spell("city", "this", False, "large") == [
+        "diese große Stadt", "diese große Stadt", "dieser großen Stadt", "dieser großen Stadt"
+    ]  # fmt: skip
+    assert spell("child", "two", True, "small") == [
+        "zwei kleine Kinder", "zwei kleine Kinder", "zwei kleinen Kindern", "zwei kleiner Kinder"
+    ]  # fmt: skip
+    assert spell("suitcase", "some", True, "expensive")[0] == "teure Koffer"
+
+
+def normal(text):
+    return [token for token in re.findall(r"\w+|[^\w\s]", text.lower()) if token not in ("'", ".", "!", ",")]
+
+
+def test_the_chapters_sentences_are_held_out_but_their_words_are_not():
+    rows = phrases(1, 30_000, max_words=20)
+    for held_out in HELD_OUT:
+        for language in LANGUAGES:
+            tokens = held_out[language].lower().split()
+            runs = {" ".join(tokens[i : i + 5]) for i in range(len(tokens) - 4)}
+            whole = " ".join(normal(held_out[language]))
+            for row in rows:
+                text = row[language].lower()
+                assert not any(f" {run} " in f" {text} " for run in runs)
+                assert f" {whole} " not in f" {' '.join(normal(text))} "
+            known = {token.lower() for row in rows for token in row[language].split()}
+            assert set(tokens) <= known
+    texts = [row["en"] for row in rows]
+    assert any("Area was" in text or "Area were" in text for text in texts)
+    assert any("was signed in" in text for text in texts)
+    assert any(text.startswith("Transformers ") for text in texts)
+    assert any(" are great" in text for text in texts)
+
+
+def test_a_round_trip_through_the_tokenizer(tokenizers):
+    for row in phrases(5, 200, max_words=30):
+        for language in LANGUAGES:
+            tokens = tokenizers[language].encode(row[language]).tokens
+            if "<unk>" not in tokens:
+                assert match_pieces(tokens, row[language].split())
+                assert group_into_words(tokens)
+
+
+def test_the_command_line_prints_tab_separated_sentences():
+    command = [sys.executable, "-m", "utils.data.phrasebook", "--count", "3", "--languages", "en,de"]
+    run = subprocess.run([*command, "--theme", "weather"], capture_output=True, text=True, check=True)
+    lines = run.stdout.splitlines()
+    assert len(lines) == 3
+    assert all(line.count("\t") == 1 for line in lines)
+    for bad, message in ((["--theme", "x"], "no theme 'x'"), (["--languages", "es"], "no language 'es'")):
+        run = subprocess.run([*command, *bad], capture_output=True, text=True, check=False)
+        assert run.returncode == 1
+        assert message in run.stderr
