@@ -4,11 +4,23 @@ import subprocess
 import sys
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from utils.alignment import group_into_words, match_pieces, parse_links
-from utils.data.phrasebook import HELD_OUT, LANGUAGES, THEMES, _lexicon, load_phrasebook, write_phrases
+from utils.data.phrasebook import (
+    HELD_OUT,
+    LANGUAGES,
+    THEMES,
+    _lexicon,
+    load_phrasebook,
+    phrasebook_words,
+    write_phrases,
+)
+from utils.data.tokenization import word_tokenizer
+from utils.models.recurrent import RecurrentTranslationModel
+from utils.translator import Translator
 
 PUNCTUATION = (".", "!", ",")
 seeds = st.integers(0, 10**6)
@@ -235,3 +247,36 @@ def test_the_command_line_prints_tab_separated_sentences():
         run = subprocess.run([*command, *bad], capture_output=True, text=True, check=False)
         assert run.returncode == 1
         assert message in run.stderr
+
+
+def test_the_word_list_is_complete():
+    words = {language: set(found) for language, found in phrasebook_words().items()}
+    for row in phrases(77, 10_000):
+        for language in LANGUAGES:
+            assert set(row[language].split()) <= words[language]
+
+
+def test_words_survive_the_word_tokenizer():
+    for language in LANGUAGES:
+        tokenizer = word_tokenizer(phrasebook_words()[language], language)
+        for row in phrases(8, 100, max_words=30):
+            encoding = tokenizer.encode(row[language])
+            assert encoding.tokens[1:-1] == row[language].split()
+            assert tokenizer.decode(encoding.ids) == row[language]
+    english = word_tokenizer(phrasebook_words()["en"], "en")
+    assert english.encode("Transformers are great!").ids == english.encode("Transformers are great !").ids
+
+
+def test_an_unknown_word_is_named_with_its_neighbours():
+    torch.manual_seed(0)
+    tokenizers = {
+        language: word_tokenizer(phrasebook_words()[language], language) for language in ("en", "de")
+    }
+    sizes = [tokenizer.get_vocab_size() for tokenizer in tokenizers.values()]
+    model = RecurrentTranslationModel(*sizes, attention=False, embedding_size=8, hidden_size=8)
+    translator = Translator(model, tokenizers["en"], tokenizers["de"], ("en", "de"), 60)
+    assert translator.translate("Transformers are great!")
+    with pytest.raises(ValueError, match=r"sentence 1 has a word .*'agrement'; the closest .*'agreement'"):
+        translator.translate(["Anna sleeps .", "The agrement was signed ."])
+    with pytest.raises(ValueError, match="'xyzzyq'; nothing like it is known"):
+        translator.translate("xyzzyq sleeps .")

@@ -16,7 +16,7 @@ from utils.alignment import match_pieces, merge_weights
 from utils.data.corpora import CorpusError, load_multi30k
 from utils.pretrained import CheckpointError
 
-_BLEU = BLEU(lowercase=True)
+_BLEU = BLEU(lowercase=True, force=True)  # force: no warning about spaces before full stops
 
 
 def translation_scores(hypotheses, references):

@@ -95,7 +95,9 @@ def write_card(checkpoint, system, configuration, rows):
         name=checkpoint,
         report=report,
         settings=settings,
-        options=" ".join(f"--{k.replace('_', '-')} {v}" for k, v in settings.items() if v is not None),
+        options=" ".join(
+            f"--{k.replace('_', '-')} {v}" for k, v in settings.items() if v not in (None, False)
+        ),
         attention=DESCRIPTIONS[system],
         speeds=sorted(record["tokens_per_second"] for record in report["history"]),
         configuration=configuration,

@@ -21,6 +21,7 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, set_seed
+from datasets import Dataset
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch.nn import functional as F
@@ -29,7 +30,8 @@ from tqdm.auto import tqdm
 from utils.data.batches import bucketed_batches, pad
 from utils.data.captions import load_captions
 from utils.data.corpora import CorpusError, load_multi30k
-from utils.data.tokenization import PADDING_ID, train_tokenizer
+from utils.data.phrasebook import phrasebook_words, write_phrases
+from utils.data.tokenization import PADDING_ID, train_tokenizer, word_tokenizer
 from utils.evaluate import translation_scores
 from utils.models.recurrent import RecurrentTranslationModel
 from utils.pretrained import CHECKPOINTS
@@ -236,20 +238,40 @@ def translation_loss(model, batch, label_smoothing=0.1):
     return loss, int((expected != PADDING_ID).sum())
 
 
+def _load_corpus(arguments):
+    if arguments.corpus == "multi30k":
+        return load_multi30k(arguments.source, arguments.target)
+    if arguments.corpus == "captions":
+        parts = load_captions().train_test_split(test_size=20, seed=0)
+        return {"train": parts["train"], "validation": parts["test"]}
+    # Half of the phrasebook's sentences are short, so that a small model gets a foothold.
+    half, longest = arguments.count // 2, arguments.max_words
+    ranges = ((half, 2, min(8, longest)), (arguments.count - half, 2, longest))
+    return {
+        split: Dataset.from_list(
+            [
+                row
+                for count, low, high in ranges
+                for row in write_phrases(min(count, most), seed, min_words=low, max_words=high)
+            ]
+        )
+        for split, seed, most in (("train", arguments.seed + 1, arguments.count), ("validation", 10**6, 500))
+    }
+
+
 def train_translator(arguments):
     """Train a translator as the command line says; returns the folder of its checkpoint."""
     started = time.perf_counter()
-    if arguments.corpus == "multi30k":
-        corpus = load_multi30k(arguments.source, arguments.target)
-    else:
-        parts = load_captions().train_test_split(test_size=20, seed=0)
-        corpus = {"train": parts["train"], "validation": parts["test"]}
+    corpus = _load_corpus(arguments)
     training = corpus["train"]
     if arguments.limit:
         training = training.select(range(arguments.limit))
     sentences = {language: list(training[language]) for language in (arguments.source, arguments.target)}
+    words = arguments.corpus == "phrasebook"  # its vocabulary is small enough for whole words
     tokenizers = {
-        language: train_tokenizer(texts, language, arguments.vocabulary_size)
+        language: word_tokenizer(phrasebook_words()[language], language)
+        if words
+        else train_tokenizer(texts, language, arguments.vocabulary_size)
         for language, texts in sentences.items()
     }
     source_ids, target_ids = (
@@ -265,6 +287,7 @@ def train_translator(arguments):
         attention=arguments.model == "gru-attention",
         embedding_size=arguments.embedding_size,
         hidden_size=arguments.hidden_size,
+        bidirectional=not arguments.one_way,
         dropout=arguments.dropout,
     )
     translator = Translator(
@@ -292,6 +315,7 @@ def train_translator(arguments):
         log_probability = sum(a.score * len(a.target_tokens) for a in aligned)
         return {
             "validation_bleu": translation_scores(texts, references)["bleu"],
+            "validation_exact": sum(map(str.__eq__, texts, references)) / len(texts),
             "validation_loss": -log_probability / sum(len(a.target_tokens) for a in aligned),
         }
 
@@ -353,8 +377,8 @@ def build_parser():
     commands = parser.add_subparsers(dest="command", required=True, metavar="WHAT")
     translator = commands.add_parser(
         "translator",
-        help="a translator of image captions",
-        description="Train a translator of image captions and save it as a checkpoint.",
+        help="a translator of image captions or of the phrasebook",
+        description="Train a translator and save it as a checkpoint.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     translator.set_defaults(function=train_translator)
@@ -362,10 +386,13 @@ def build_parser():
     add("--model", choices=["gru", "gru-attention"], default="gru-attention", help="which model")
     add(
         "--corpus",
-        choices=["multi30k", "captions"],
+        choices=["multi30k", "captions", "phrasebook"],
         default="multi30k",
         help="what to train on; captions are the 110 in data/captions.tsv, for a quick try offline",
     )
+    add("--count", type=int, default=200_000, help="phrasebook: sentences to write")
+    add("--max-words", type=int, default=24, help="phrasebook: length of the longest")
+    add("--one-way", action="store_true", help="an encoder that reads in one direction")
     add("--source", choices=["en", "de", "fr"], default="en", help="language that is read")
     add("--target", choices=["en", "de", "fr"], default="fr", help="language that is written")
     add("--epochs", type=int, default=24, help="passes over the data, at most")

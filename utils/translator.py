@@ -1,5 +1,6 @@
 """Translators: a model and its two tokenisers together, saved, verified, loaded and used as one."""
 
+import difflib
 import json
 import warnings
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ import torch
 from huggingface_hub import ModelHubMixin
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
 
 from utils.data.batches import pad
 from utils.data.tokenization import END_ID, PADDING_ID, SPECIAL_TOKENS, START_ID, UNKNOWN_ID
@@ -148,6 +150,14 @@ class Translator(ModelHubMixin):
                 raise ValueError(f"{name} {position} is empty; give at least one word")
         encodings = tokenizer.encode_batch(sentences)
         for position, encoding in enumerate(encodings):
+            if isinstance(tokenizer.model, WordLevel) and UNKNOWN_ID in encoding.ids:
+                place = encoding.offsets[encoding.ids.index(UNKNOWN_ID)]
+                word = sentences[position][slice(*place)]
+                close = difflib.get_close_matches(word, tokenizer.get_vocab(), n=3, cutoff=0.5)
+                raise ValueError(
+                    f"{name} {position} has a word that this translator does not know: {word!r}; "
+                    + (f"the closest that it knows are {close}" if close else "nothing like it is known")
+                )
             if all(token in (*SPECIAL_TOKENS, "▁") for token in encoding.tokens):
                 raise ValueError(
                     f"{name} {position} has no character that this translator knows: "

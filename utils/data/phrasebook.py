@@ -673,6 +673,40 @@ def load_phrasebook(count, seed=0, theme=None, min_words=SHORTEST, max_words=LON
     return Dataset.from_list(list(write_phrases(count, seed, theme, min_words, max_words)))
 
 
+@cache
+def phrasebook_words():
+    """All words that the phrasebook writes, in lower case and at the start of a sentence.
+
+    Returns:
+        A dictionary from language to a sorted list of words.
+    """
+    words = {language: set() for language in LANGUAGES}
+    for row in write_phrases(10_000, seed=0, max_words=30):
+        for language in LANGUAGES:
+            words[language].update(row[language].split())
+    # Sentences hold what is frequent; the rare endings come from the tables.
+    for index, noun in enumerate(_lexicon()["nouns"]):
+        for determiner, plural in (
+            ("the", False),
+            ("a", False),
+            ("the", True),
+            ("two", True),
+            ("some", True),
+        ):
+            if (plural or determiner == "a") and not noun["en_plural"]:
+                continue
+            for adjective in (None, *noun["adjectives"]):
+                en, fr, de, *_ = _spell_noun(index, determiner, plural, adjective)
+                for language, phrases in (("en", [en]), ("fr", [fr]), ("de", de.values())):
+                    words[language].update(word for phrase in phrases for word, _ in phrase)
+    for verb in _lexicon()["verbs"]:
+        words["fr"] |= {_agree(verb["fr_participle"], f, p) for f in (False, True) for p in (False, True)}
+    return {
+        language: sorted(found | {word[0].upper() + word[1:] for word in found})
+        for language, found in words.items()
+    }
+
+
 def main(arguments=None):
     """The command line of ``python -m utils.data.phrasebook``: tab-separated sentences."""
     parser = argparse.ArgumentParser(prog="python -m utils.data.phrasebook")

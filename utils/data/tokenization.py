@@ -1,9 +1,9 @@
-"""Sub-word tokenisation with byte-pair encoding (Sennrich et al. 2016), on the `tokenizers` library.
+"""Tokenisation on the `tokenizers` library: sub-words for captions, whole words for the phrasebook.
 
-Words are cut into pieces that were frequent in the training text. A piece that begins a word starts
-with the sign ``▁``, which stands for the space before it, so a text can be put together again.
-Punctuation is always a piece of its own, and so are the two halves of "l'homme" and "man's":
-that way every piece belongs to exactly one word of an alignment.
+For byte-pair encoding (Sennrich et al. 2016), words are cut into pieces that were frequent in the
+training text. A piece that begins a word starts with the sign ``▁``, which stands for the space before
+it, so a text can be put together again. Punctuation is always a piece of its own, and so are the two
+halves of "l'homme" and "man's": that way every piece belongs to exactly one word of an alignment.
 """
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
@@ -18,6 +18,32 @@ _APOSTROPHES = {
     "en": (r" (?=(?:'s|'re|'ve|'ll|'d|'m|n't)\b)", "merged_with_next"),
     "fr": (r"(?<=\w') ", "merged_with_previous"),  # but "aujourd'hui" is one word
 }
+
+_FRAME = processors.TemplateProcessing(
+    single=f"{START} $A {END}", special_tokens=[(START, START_ID), (END, END_ID)]
+)
+
+
+def word_tokenizer(sentences, language):
+    """Make a tokeniser whose tokens are the words of the sentences; the arguments are as below.
+
+    Punctuation is split off, so "great!" and "great !" are the same, and decoding puts spaces between
+    all tokens.
+    """
+    _, behaviour = _APOSTROPHES.get(language, (None, "isolated"))
+    tokenizer = Tokenizer(models.WordLevel(unk_token=UNKNOWN))
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Replace("’", "'")])
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.WhitespaceSplit(),
+            pre_tokenizers.Split(Regex(r"[^\w'-]"), "isolated"),
+            pre_tokenizers.Split(Regex("(?<!ujourd)'"), behaviour),
+        ]
+    )
+    tokenizer.post_processor = _FRAME
+    trainer = trainers.WordLevelTrainer(special_tokens=SPECIAL_TOKENS, show_progress=False)
+    tokenizer.train_from_iterator(sentences, trainer)
+    return tokenizer
 
 
 def train_tokenizer(sentences, language, vocabulary_size=4000):
@@ -52,9 +78,7 @@ def train_tokenizer(sentences, language, vocabulary_size=4000):
         ]
     )
     tokenizer.decoder = decoders.Metaspace(replacement=WORD_SIGN, prepend_scheme="always")
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single=f"{START} $A {END}", special_tokens=[(START, START_ID), (END, END_ID)]
-    )
+    tokenizer.post_processor = _FRAME
     trainer = trainers.BpeTrainer(
         vocab_size=vocabulary_size, special_tokens=SPECIAL_TOKENS, min_frequency=2, show_progress=False
     )
