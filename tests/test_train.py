@@ -188,6 +188,24 @@ def test_the_command_line_trains_a_translator_that_loads(tmp_path, model):
     assert again["history"] == report["history"]  # nothing was left to do
 
 
+def test_a_process_that_is_killed_loses_one_epoch_at_most(tmp_path):
+    folder, state = tmp_path / "out", tmp_path / "state" / "state.safetensors"
+    small = [*SMALL[:-1], "8", "--patience", "99", "--output", str(folder), "--state", str(state.parent)]
+    process = subprocess.Popen(
+        [sys.executable, *command(*small)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    first = process.stdout.readline()  # one line of figures for each finished epoch
+    process.kill()
+    process.communicate()
+    assert json.loads(first)["epoch"] == 1
+    assert not folder.exists()
+    with safe_open(state, framework="pt") as file:
+        before = json.loads(file.metadata()["history"])
+    report = launch([sys.executable, *command(*small)], folder)
+    assert report["history"][: len(before)] == before
+    assert len(report["history"]) == 8
+
+
 def test_two_processes_train_one_model(tmp_path):
     folder, state = tmp_path / "out", tmp_path / "state"
     where = ["--output", str(folder), "--state", str(state)]

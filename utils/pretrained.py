@@ -104,7 +104,8 @@ def prepare():
         verify_folder(folder)
         print(f"verified {folder.name}")
     for name in _packages():
-        print(f"verified {package_file(name).name}")
+        package_file(name)
+        print(f"verified {name}")
 
 
 def main(arguments=None):
