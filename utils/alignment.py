@@ -99,6 +99,21 @@ def merge_weights(weights, source_groups, target_groups):
     return torch.stack([columns[group].mean(dim=0) for group in target_groups])
 
 
+def merge_into_words(weights, source_tokens, target_tokens):
+    """Merge weights over pieces into weights over the words that ``group_into_words`` finds.
+
+    Args:
+        weights: a tensor [target pieces, source pieces].
+        source_tokens, target_tokens: the pieces.
+
+    Returns:
+        A tensor [target words, source words], the source words, and the target words.
+    """
+    sources, targets = group_into_words(source_tokens), group_into_words(target_tokens)
+    merged = merge_weights(weights, [group for _, group in sources], [group for _, group in targets])
+    return merged, [word for word, _ in sources], [word for word, _ in targets]
+
+
 def parse_links(text):
     """Parse links in Pharaoh form, source index first: ``0-0`` is sure, ``1?2`` is possible.
 

@@ -15,6 +15,7 @@ from sacrebleu.metrics import BLEU, CHRF
 from utils.alignment import match_pieces, merge_weights
 from utils.data.corpora import CorpusError, load_multi30k
 from utils.pretrained import CheckpointError
+from utils.translator import load_translator
 
 _BLEU = BLEU(lowercase=True, force=True)  # force: no warning about spaces before full stops
 
@@ -134,8 +135,6 @@ def _check_lengths(hypotheses, references):
 
 def main(arguments=None):
     """The command line of ``python -m utils.evaluate``: prints one line of JSON."""
-    from utils.translator import load_translator  # loading PyTorch models only when they are needed
-
     parser = argparse.ArgumentParser(
         prog="python -m utils.evaluate", description="Score a translator on Multi30k."
     )

@@ -24,6 +24,15 @@ def write_checksums(folder):
     (Path(folder) / CHECKSUM_FILE).write_text("".join(lines))
 
 
+def _verify_file(path, expected, repair):
+    """Raise a ``CheckpointError`` that ends in ``repair`` unless the file has the expected SHA-256."""
+    if not path.is_file():
+        raise CheckpointError(f"{path} is missing. {repair}")
+    found = sha256(path)
+    if found != expected:
+        raise CheckpointError(f"{path} is damaged: its SHA-256 is {found}, expected {expected}. {repair}")
+
+
 def verify_folder(path):
     """Check every file of a checkpoint against its SHA256SUMS.
 
@@ -51,13 +60,7 @@ def verify_folder(path):
         raise CheckpointError(f"{folder} has no file {CHECKSUM_FILE}, so it is incomplete. {restore}")
     for line in sums.read_text().splitlines():
         expected, name = line.split("  ", maxsplit=1)
-        if not (folder / name).is_file():
-            raise CheckpointError(f"{folder / name} is missing. {restore}")
-        found = sha256(folder / name)
-        if found != expected:
-            raise CheckpointError(
-                f"{folder / name} is damaged: its SHA-256 is {found}, expected {expected}. {restore}"
-            )
+        _verify_file(folder / name, expected, restore)
     return folder
 
 
@@ -87,14 +90,7 @@ def package_file(name):
     if spec is None:
         raise CheckpointError(f"the package {package} is not installed; install it with `{repair}`")
     path = Path(spec.submodule_search_locations[0]) / relative
-    if not path.is_file():
-        raise CheckpointError(f"{path} is missing; reinstall its package with `{repair}`")
-    found = sha256(path)
-    if found != expected:
-        raise CheckpointError(
-            f"{path} is damaged: its SHA-256 is {found}, expected {expected}; reinstall its package "
-            f"with `{repair}`"
-        )
+    _verify_file(path, expected, f"Reinstall its package with `{repair}`.")
     return path
 
 

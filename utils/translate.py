@@ -8,7 +8,7 @@ python -m utils.translate --to fr --output alignment.png "A man is riding a bicy
 import argparse
 import sys
 
-from utils.alignment import group_into_words, merge_weights
+from utils.alignment import merge_into_words
 from utils.pretrained import CheckpointError
 from utils.translator import load_translator
 
@@ -21,17 +21,14 @@ def alignment_text(translation):
     """
     if translation.attention_weights is None:
         raise ValueError("this translator has no attention, so there is no alignment to show")
-    sources, targets = (
-        group_into_words(tokens) for tokens in (translation.source_tokens, translation.target_tokens)
+    weights, sources, targets = merge_into_words(
+        translation.attention_weights, translation.source_tokens, translation.target_tokens
     )
-    weights = merge_weights(
-        translation.attention_weights, [group for _, group in sources], [group for _, group in targets]
-    )
-    width = max(len(word) for word, _ in targets)
+    width = max(map(len, targets))
     lines = []
-    for (word, _), row in zip(targets, weights, strict=True):
+    for word, row in zip(targets, weights, strict=True):
         largest = [index for index in row.argsort(descending=True).tolist()[:3] if row[index] >= 0.1]
-        looked_at = "  ".join(f"{sources[index][0]} {row[index]:.2f}" for index in largest)
+        looked_at = "  ".join(f"{sources[index]} {row[index]:.2f}" for index in largest)
         lines.append(f"{word:<{width}}  ←  {looked_at}")
     return "\n".join(lines)
 

@@ -199,9 +199,9 @@ class _Writer:
     def word(self, text, key=None, base=0):
         return [(_word(text, key), base)] if text else []
 
-    def triple(self, en, fr, de, key=0):
+    def triple(self, en, fr, de):
         base = self.base(1)
-        return self.word(en, key, base), self.word(fr, key, base), self.word(de, key, base)
+        return self.word(en, 0, base), self.word(fr, 0, base), self.word(de, 0, base)
 
     # Noun phrases
 
@@ -454,8 +454,8 @@ class _Writer:
         """A sentence of about ``budget`` words: parts in the three languages."""
         mark = "!" if self.chance(0.12) else "."
         en, fr, de = self.joined(budget)
-        comma_or_end = self.triple(mark, mark, mark)
-        return en + comma_or_end[0], fr + comma_or_end[1], de + comma_or_end[2]
+        end = self.triple(mark, mark, mark)
+        return en + end[0], fr + end[1], de + end[2]
 
     def joined(self, budget):
         if budget < 9 or (budget < 15 and self.chance(0.6)):
@@ -614,7 +614,7 @@ _HELD_OUT_SIGNS = ("Transformers are great", "Area", "European", "August")
 
 def _is_held_out(row):
     """Whether a row has five tokens in a row of a held-out sentence, or the short one whole."""
-    if not any(sign in row["en"] for sign in _HELD_OUT_SIGNS):  # quick, and true of nearly all
+    if not any(sign in row["en"] for sign in _HELD_OUT_SIGNS):  # quick, and nearly all end here
         return False
     return _HELD_OUT_SIGNS[0] in row["en"] or any(
         _runs(row[language]) & _HELD_OUT_RUNS[language] for language in LANGUAGES

@@ -19,16 +19,24 @@ _APOSTROPHES = {
     "fr": (r"(?<=\w') ", "merged_with_previous"),  # but "aujourd'hui" is one word
 }
 
+_APOSTROPHE = Regex("(?<!ujourd)'")
 _FRAME = processors.TemplateProcessing(
     single=f"{START} $A {END}", special_tokens=[(START, START_ID), (END, END_ID)]
 )
 
 
 def word_tokenizer(sentences, language):
-    """Make a tokeniser whose tokens are the words of the sentences; the arguments are as below.
+    """Make a tokeniser whose tokens are the words of the sentences.
 
     Punctuation is split off, so "great!" and "great !" are the same, and decoding puts spaces between
     all tokens.
+
+    Args:
+        sentences: an iterable of strings.
+        language: "en", "fr" or "de"; decides how apostrophes are attached.
+
+    Returns:
+        A ``tokenizers.Tokenizer`` whose ``encode`` gives ``<s> words </s>``.
     """
     _, behaviour = _APOSTROPHES.get(language, (None, "isolated"))
     tokenizer = Tokenizer(models.WordLevel(unk_token=UNKNOWN))
@@ -37,7 +45,7 @@ def word_tokenizer(sentences, language):
         [
             pre_tokenizers.WhitespaceSplit(),
             pre_tokenizers.Split(Regex(r"[^\w'-]"), "isolated"),
-            pre_tokenizers.Split(Regex("(?<!ujourd)'"), behaviour),
+            pre_tokenizers.Split(_APOSTROPHE, behaviour),
         ]
     )
     tokenizer.post_processor = _FRAME
@@ -74,7 +82,7 @@ def train_tokenizer(sentences, language, vocabulary_size=4000):
         [
             pre_tokenizers.Metaspace(replacement=WORD_SIGN, prepend_scheme="always"),
             pre_tokenizers.Split(Regex(r"▁?[^\w▁'-]"), "isolated"),
-            pre_tokenizers.Split(Regex("(?<!ujourd)'"), behaviour),
+            pre_tokenizers.Split(_APOSTROPHE, behaviour),
         ]
     )
     tokenizer.decoder = decoders.Metaspace(replacement=WORD_SIGN, prepend_scheme="always")

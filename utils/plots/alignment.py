@@ -6,7 +6,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
-from utils.alignment import group_into_words, link_matrix, merge_weights, parse_links
+from utils.alignment import link_matrix, merge_into_words, parse_links
 from utils.data.tokenization import END
 from utils.plots.style import COLORS
 
@@ -129,18 +129,16 @@ def _prepare(weights, source_tokens, target_tokens, merge, show_end):
             f"each row must sum to 1, but row {row} ({target_tokens[row]!r}) sums to "
             f"{weights[row].sum():.4f}; row t must hold the weights of target token t"
         )
+    sources, targets = list(source_tokens), list(target_tokens)
     if merge:
-        sources, targets = group_into_words(source_tokens), group_into_words(target_tokens)
-    else:
-        sources, targets = (
-            [(token, [index]) for index, token in enumerate(tokens)]
-            for tokens in (source_tokens, target_tokens)
-        )
+        weights, sources, targets = merge_into_words(weights, sources, targets)
     if not show_end:
-        sources = [pair for pair in sources if pair[0] != END]
-        targets = [pair for pair in targets if pair[0] != END]
-    weights = merge_weights(weights, [group for _, group in sources], [group for _, group in targets])
-    return weights, [word for word, _ in sources], [word for word, _ in targets]
+        columns, rows = (
+            [index for index, word in enumerate(words) if word != END] for words in (sources, targets)
+        )
+        weights = weights[rows][:, columns]
+        sources, targets = [sources[index] for index in columns], [targets[index] for index in rows]
+    return weights, sources, targets
 
 
 def _role(role, meaning, language):
