@@ -22,6 +22,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, set_seed
 from datasets import Dataset
+from IPython import get_ipython
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch.nn import functional as F
@@ -30,10 +31,11 @@ from tqdm.auto import tqdm
 from utils.data.batches import bucketed_batches, pad
 from utils.data.captions import load_captions
 from utils.data.corpora import CorpusError, load_multi30k
-from utils.data.phrasebook import phrasebook_words, write_phrases
+from utils.data.phrasebook import phrasebook_words, write_mixture
 from utils.data.tokenization import PADDING_ID, train_tokenizer, word_tokenizer
 from utils.evaluate import translation_scores
 from utils.models.recurrent import RecurrentTranslationModel
+from utils.models.transformer import TransformerTranslationModel
 from utils.pretrained import CHECKPOINTS
 from utils.translator import Translator
 
@@ -73,6 +75,7 @@ def train(
     weight_decay=0.01,
     patience=5,
     mixed_precision="no",
+    averaging=0.0,
 ):
     """Train a model and leave it with the weights of its best epoch.
 
@@ -93,6 +96,8 @@ def train(
         weight_decay: that of AdamW.
         patience: epochs without a better figure after which training stops early.
         mixed_precision: "no", "bf16" or "fp16", as `accelerate` means it.
+        averaging: if not 0, what is validated and kept is a running average of the weights, which
+            keeps this share of itself at each step (Polyak and Juditsky 1992).
 
     Returns:
         The history: one dictionary of figures for each epoch.
@@ -108,9 +113,16 @@ def train(
     plain_model = accelerator.unwrap_model(model)
     processes, rank = accelerator.num_processes, accelerator.process_index
     state_file = None if state_folder is None else Path(state_folder) / "state.safetensors"
-    history, best = [], {}
+    history, best, average = [], {}, {}
     if state_file is not None and state_file.exists():
-        history, best = _load_state(state_file, plain_model, optimizer, settings)
+        history, best, average = _load_state(state_file, plain_model, optimizer, settings)
+    if averaging and not average:
+        average = {name: weight.detach().clone() for name, weight in plain_model.named_parameters()}
+    # No bar in logs and in continuous integration, where nobody watches it.
+    unwatched = not accelerator.is_main_process or bool(os.environ.get("CI"))
+    # None: only in a terminal. Jupyter is none, but shows the bar as a widget.
+    quiet = True if unwatched else (None if get_ipython() is None else False)
+    progress = tqdm(desc="training", disable=quiet, leave=False)
     for epoch in range(len(history), epochs):
         if _exhausted(history, monitor, patience):
             break
@@ -122,9 +134,10 @@ def train(
         mine = epoch_batches[rank::processes][:steps]
         started, tokens, loss_sum = time.perf_counter(), 0, 0.0
         model.train()
-        silent = True if not accelerator.is_main_process or os.environ.get("CI") else None
-        progress = tqdm(mine, desc=f"epoch {epoch + 1}/{epochs}", disable=silent, leave=False)
-        for index, batch in enumerate(progress):
+        if progress.total is None:
+            progress.reset(total=epochs * steps)
+            progress.update(epoch * steps)
+        for index, batch in enumerate(mine):
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate_at(epoch * steps + index, epochs * steps, learning_rate)
             with accelerator.autocast():
@@ -140,9 +153,19 @@ def train(
                     "start again with a lower learning rate"
                 )
             tokens, loss_sum = tokens + count, loss_sum + value
+            if averaging:
+                # a long memory would hold on to the random start, so it grows with the steps
+                keep = min(averaging, (epoch * steps + index + 1) / (epoch * steps + index + 10))
+                weights = dict(plain_model.named_parameters())
+                torch._foreach_lerp_(
+                    list(average.values()), [weights[name].detach() for name in average], 1 - keep
+                )
+            progress.update()
             progress.set_postfix(loss=f"{loss_sum / (index + 1):.3f}", refresh=False)
         seconds = time.perf_counter() - started
         figures = [None]
+        latest = {name: tensor.detach().clone() for name, tensor in plain_model.state_dict().items()}
+        plain_model.load_state_dict(average, strict=False)
         if accelerator.is_main_process:
             plain_model.eval()
             with torch.no_grad():
@@ -159,10 +182,13 @@ def train(
             raise FloatingPointError(f"{monitor} is {record[monitor]} after epoch {epoch + 1}")
         if record[monitor] > max((past[monitor] for past in history), default=-math.inf):
             best = {name: tensor.detach().clone() for name, tensor in plain_model.state_dict().items()}
+        plain_model.load_state_dict(latest)
         history.append(record)
         if accelerator.is_main_process and state_file is not None:
-            _save_state(state_file, plain_model, optimizer, best, history, settings)
+            groups = {"model": latest, "best": best, "average": average}
+            _save_state(state_file, groups, optimizer, history, settings)
             accelerator.print(json.dumps(record), flush=True)
+    progress.close()
     plain_model.load_state_dict(best)
     plain_model.eval()
     accelerator.wait_for_everyone()
@@ -175,10 +201,9 @@ def _exhausted(history, monitor, patience):
     return bool(scores) and len(scores) - 1 - scores.index(max(scores)) >= patience
 
 
-def _save_state(path, model, optimizer, best, history, settings):
+def _save_state(path, groups, optimizer, history, settings):
     """Write the state as one safetensors file: completely, or not at all."""
-    tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
-    tensors |= {f"best.{name}": tensor for name, tensor in best.items()}
+    tensors = {f"{group}.{name}": t for group, named in groups.items() for name, t in named.items()}
     for index, values in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{name}": value for name, value in values.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -189,7 +214,7 @@ def _save_state(path, model, optimizer, best, history, settings):
 
 
 def _load_state(path, model, optimizer, settings):
-    groups = {"model": {}, "best": {}, "optimizer": {}}
+    groups = {"model": {}, "best": {}, "average": {}, "optimizer": {}}
     with safe_open(path, framework="pt") as file:
         saved = json.loads(file.metadata()["settings"])
         if saved != json.loads(json.dumps(settings)):
@@ -212,7 +237,7 @@ def _load_state(path, model, optimizer, settings):
         index, name = key.split(".", maxsplit=1)
         moments.setdefault(int(index), {})[name] = tensor
     optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
-    return history, groups["best"]
+    return history, groups["best"], groups["average"]
 
 
 def translation_loss(model, batch, label_smoothing=0.1):
@@ -238,78 +263,95 @@ def translation_loss(model, batch, label_smoothing=0.1):
     return loss, int((expected != PADDING_ID).sum())
 
 
-def _load_corpus(arguments):
-    if arguments.corpus == "multi30k":
-        return load_multi30k(arguments.source, arguments.target)
-    if arguments.corpus == "captions":
-        parts = load_captions().train_test_split(test_size=20, seed=0)
-        return {"train": parts["train"], "validation": parts["test"]}
-    # Half of the phrasebook's sentences are short, so that a small model gets a foothold.
-    half, longest = arguments.count // 2, arguments.max_words
-    ranges = ((half, 2, min(8, longest)), (arguments.count - half, 2, longest))
-    return {
-        split: Dataset.from_list(
-            [
-                row
-                for count, low, high in ranges
-                for row in write_phrases(min(count, most), seed, min_words=low, max_words=high)
-            ]
-        )
-        for split, seed, most in (("train", arguments.seed + 1, arguments.count), ("validation", 10**6, 500))
-    }
+RECURRENT_SIZES = ("embedding_size", "hidden_size", "bidirectional", "dropout")
+TRANSFORMER_SIZES = ("width", "heads", "layers", "feed_forward_size", "dropout")
+MODELS = {
+    "gru": (RecurrentTranslationModel, RECURRENT_SIZES, {"attention": False}),
+    "gru-attention": (RecurrentTranslationModel, RECURRENT_SIZES, {"attention": True}),
+    "transformer": (TransformerTranslationModel, TRANSFORMER_SIZES, {}),
+}
 
 
-def train_translator(arguments):
-    """Train a translator as the command line says; returns the folder of its checkpoint."""
-    started = time.perf_counter()
-    corpus = _load_corpus(arguments)
-    training = corpus["train"]
-    if arguments.limit:
-        training = training.select(range(arguments.limit))
-    sentences = {language: list(training[language]) for language in (arguments.source, arguments.target)}
-    words = arguments.corpus == "phrasebook"  # its vocabulary is small enough for whole words
-    tokenizers = {
-        language: word_tokenizer(phrasebook_words()[language], language)
-        if words
-        else train_tokenizer(texts, language, arguments.vocabulary_size)
-        for language, texts in sentences.items()
-    }
+def new_translator(model, tokenizers, seed=0, training_length=60, **sizes):
+    """Make a translator that has not been trained.
+
+    Args:
+        model: "gru", "gru-attention" or "transformer".
+        tokenizers: a dictionary from language to tokeniser, the source first.
+        seed: of the random weights.
+        training_length: longest source sentence, in pieces, that training will see.
+        sizes: sizes of the model, by the names that its class gives them.
+
+    Raises:
+        ValueError: an unknown model, or a size that it does not have.
+    """
+    if model not in MODELS:
+        raise ValueError(f"there is no model {model!r}; choose one of {', '.join(MODELS)}")
+    model_class, names, fixed = MODELS[model]
+    unknown = [name for name in sizes if name not in names]
+    if unknown:
+        raise ValueError(f"a {model} model has no size {unknown[0]!r}; it has {', '.join(names)}")
+    set_seed(seed)
+    source, target = tokenizers.values()
+    network = model_class(source.get_vocab_size(), target.get_vocab_size(), **fixed, **sizes)
+    return Translator(network, source, target, tuple(tokenizers), training_length)
+
+
+def phrasebook_tokenizers(*languages):
+    """Tokenisers of whole words, one for each language, that know all that the phrasebook writes."""
+    return {language: word_tokenizer(phrasebook_words()[language], language) for language in languages}
+
+
+def fit_translator(
+    translator,
+    pairs,
+    validation,
+    *,
+    epochs,
+    batch_size=64,
+    each_once=False,
+    label_smoothing=0.1,
+    monitor="validation_bleu",
+    seed=0,
+    **options,
+):
+    """Train a translator on pairs of sentences.
+
+    Args:
+        translator: what ``new_translator`` made; its model is changed.
+        pairs: the source sentences and the target sentences, two lists.
+        validation: the same of other sentences, which choose the best epoch.
+        epochs: passes over the pairs.
+        each_once: cut the pairs into as many parts as there are epochs, and see each part once.
+        batch_size: pairs in a step.
+        label_smoothing: share of the probability that is spread over the vocabulary.
+        monitor: the figure that chooses the best epoch.
+        seed: fixes the order of the pairs and everything else that is drawn.
+        options: those of ``train``.
+
+    Returns:
+        The history: for each epoch the loss, the seconds, and three figures of validation: BLEU,
+        the share of sentences that are exactly right, and the loss.
+    """
+    tokenizers = (translator.source_tokenizer, translator.target_tokenizer)
     source_ids, target_ids = (
-        [encoding.ids for encoding in tokenizers[language].encode_batch(texts)]
-        for language, texts in sentences.items()
+        [encoding.ids for encoding in tokenizer.encode_batch(list(texts))]
+        for tokenizer, texts in zip(tokenizers, pairs, strict=True)
     )
     source_ids = [ids[1:] for ids in source_ids]  # the encoder needs no start token
     lengths = [(len(target), len(source)) for source, target in zip(source_ids, target_ids, strict=True)]
-    set_seed(arguments.seed)
-    model = RecurrentTranslationModel(
-        tokenizers[arguments.source].get_vocab_size(),
-        tokenizers[arguments.target].get_vocab_size(),
-        attention=arguments.model == "gru-attention",
-        embedding_size=arguments.embedding_size,
-        hidden_size=arguments.hidden_size,
-        bidirectional=not arguments.one_way,
-        dropout=arguments.dropout,
-    )
-    translator = Translator(
-        model,
-        tokenizers[arguments.source],
-        tokenizers[arguments.target],
-        (arguments.source, arguments.target),
-        training_length=max(map(len, source_ids)),
-    )
-    validation = corpus["validation"]
-    if arguments.limit:
-        validation = validation.select(range(min(arguments.limit, len(validation))))
+    sources, references = map(list, validation)
+    part = len(lengths) // epochs if each_once else len(lengths)
 
     def batches(epoch):
-        order = bucketed_batches(lengths, arguments.batch_size, [arguments.seed, epoch])
-        return [(pad([source_ids[i] for i in batch]), pad([target_ids[i] for i in batch])) for batch in order]
-
-    def loss_function(model, batch):
-        return translation_loss(model, batch, arguments.label_smoothing)
+        first = epoch * part if each_once else 0
+        order = bucketed_batches(lengths[first : first + part], batch_size, [seed, epoch])
+        return [
+            (pad([source_ids[first + i] for i in batch]), pad([target_ids[first + i] for i in batch]))
+            for batch in order
+        ]
 
     def validate(model):
-        sources, references = list(validation[arguments.source]), list(validation[arguments.target])
         texts = [translation.text for translation in translator.translate(sources)]
         aligned = translator.align(sources, references)
         log_probability = sum(a.score * len(a.target_tokens) for a in aligned)
@@ -319,6 +361,55 @@ def train_translator(arguments):
             "validation_loss": -log_probability / sum(len(a.target_tokens) for a in aligned),
         }
 
+    return train(
+        translator.model,
+        batches,
+        lambda model, batch: translation_loss(model, batch, label_smoothing),
+        validate,
+        monitor=monitor,
+        epochs=epochs,
+        seed=seed,
+        **options,
+    )
+
+
+def _load_corpus(arguments):
+    """Pairs to train on and to validate on, each as two lists of sentences."""
+    if arguments.corpus == "multi30k":
+        corpus = load_multi30k(arguments.source, arguments.target)
+    elif arguments.corpus == "captions":
+        parts = load_captions().train_test_split(test_size=20, seed=0)
+        corpus = {"train": parts["train"], "validation": parts["test"]}
+    else:
+        half, longest = arguments.count // 2, arguments.max_words
+        first, count = arguments.seed + 1, arguments.count
+        corpus = {
+            "train": Dataset.from_list(write_mixture(count, first, longest)),
+            "validation": Dataset.from_list(write_mixture(min(500, half), 10**6, longest)),
+        }
+    limits = {"train": arguments.limit, "validation": arguments.limit}
+    return [
+        [list(corpus[split][language])[: limits[split]] for language in (arguments.source, arguments.target)]
+        for split in ("train", "validation")
+    ]
+
+
+def train_translator(arguments):
+    """Train a translator as the command line says; returns the folder of its checkpoint."""
+    started = time.perf_counter()
+    pairs, validation = _load_corpus(arguments)
+    languages = (arguments.source, arguments.target)
+    if arguments.corpus == "phrasebook":  # its vocabulary is small enough for whole words
+        tokenizers = phrasebook_tokenizers(*languages)
+    else:
+        tokenizers = {
+            language: train_tokenizer(texts, language, arguments.vocabulary_size)
+            for language, texts in zip(languages, pairs, strict=True)
+        }
+    choices = vars(arguments) | {"bidirectional": not arguments.one_way}
+    sizes = {name: choices[name] for name in MODELS[arguments.model][1]}
+    longest = max(len(encoding.ids) for encoding in tokenizers[arguments.source].encode_batch(pairs[0])) - 1
+    translator = new_translator(arguments.model, tokenizers, arguments.seed, longest, **sizes)
     name = f"{arguments.corpus}-{arguments.source}-{arguments.target}-{arguments.model}"
     output = Path(arguments.output or CHECKPOINTS / name)
     state_folder = Path(arguments.state or Path("runs") / output.name)
@@ -327,30 +418,30 @@ def train_translator(arguments):
     main_process = int(os.environ.get("RANK", "0")) == 0
     if arguments.restart and main_process:
         shutil.rmtree(state_folder, ignore_errors=True)
-    history = train(
-        model,
-        batches,
-        loss_function,
-        validate,
-        monitor="validation_bleu",
+    history = fit_translator(
+        translator,
+        pairs,
+        validation,
         epochs=arguments.epochs,
+        batch_size=arguments.batch_size,
+        label_smoothing=arguments.label_smoothing,
         learning_rate=arguments.learning_rate,
         state_folder=state_folder,
         settings=settings,
         seed=arguments.seed,
         patience=arguments.patience,
         mixed_precision=arguments.mixed_precision,
+        averaging=arguments.averaging,
     )
     if not main_process:
         return output
     best = max(history, key=lambda record: record["validation_bleu"])
+    seconds = sum(record["seconds"] for record in history)
     report = {
         "settings": settings,
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "training_seconds": round(sum(record["seconds"] for record in history)),
-        "tokens_per_second": round(
-            sum(r["tokens_per_second"] * r["seconds"] for r in history) / sum(r["seconds"] for r in history)
-        ),
+        "parameters": sum(parameter.numel() for parameter in translator.model.parameters()),
+        "training_seconds": round(seconds),
+        "tokens_per_second": round(sum(r["tokens_per_second"] * r["seconds"] for r in history) / seconds),
         "best_epoch": best["epoch"],
         "validation_bleu": round(best["validation_bleu"], 2),
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads"
@@ -360,7 +451,7 @@ def train_translator(arguments):
     }
     output.mkdir(parents=True, exist_ok=True)
     (output / "training.json").write_text(json.dumps(report, indent=1) + "\n")
-    translator.model = model.cpu()
+    translator.model = translator.model.cpu()
     translator.save_pretrained(output)
     elapsed = time.perf_counter() - started
     print(f"saved {output}: best epoch {best['epoch']}, {elapsed:.0f} s in this run")
@@ -383,7 +474,7 @@ def build_parser():
     )
     translator.set_defaults(function=train_translator)
     add = translator.add_argument
-    add("--model", choices=["gru", "gru-attention"], default="gru-attention", help="which model")
+    add("--model", choices=list(MODELS), default="gru-attention", help="which model")
     add(
         "--corpus",
         choices=["multi30k", "captions", "phrasebook"],
@@ -402,8 +493,13 @@ def build_parser():
     add("--label-smoothing", type=float, default=0.1, help="probability spread over the vocabulary")
     add("--dropout", type=float, default=0.3, help="share of units dropped in training")
     add("--vocabulary-size", type=int, default=5000, help="sub-word pieces of each language")
-    add("--embedding-size", type=int, default=192, help="width of the token vectors")
-    add("--hidden-size", type=int, default=256, help="width of the states")
+    add("--embedding-size", type=int, default=192, help="recurrent: width of the token vectors")
+    add("--hidden-size", type=int, default=256, help="recurrent: width of the states")
+    add("--width", type=int, default=192, help="transformer: width of the vectors")
+    add("--heads", type=int, default=4, help="transformer: heads of each attention")
+    add("--layers", type=int, default=3, help="transformer: layers of the encoder and of the decoder")
+    add("--feed-forward-size", type=int, default=384, help="transformer: width inside the feed-forward")
+    add("--averaging", type=float, default=0.0, help="running average of the weights: what it keeps a step")
     add("--seed", type=int, default=0, help="fixes everything that is drawn")
     add("--limit", type=int, help="train on the first LIMIT pairs only, for a quick try")
     add("--mixed-precision", choices=["no", "bf16", "fp16"], default="no", help="precision of products")

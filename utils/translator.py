@@ -15,9 +15,13 @@ from tokenizers.models import WordLevel
 from utils.data.batches import pad
 from utils.data.tokenization import END_ID, PADDING_ID, SPECIAL_TOKENS, START_ID, UNKNOWN_ID
 from utils.models.recurrent import RecurrentTranslationModel
+from utils.models.transformer import TransformerTranslationModel
 from utils.pretrained import CheckpointError, verify_folder, write_checksums
 
-MODEL_TYPES = {"recurrent-translation": RecurrentTranslationModel}
+MODEL_TYPES = {
+    "recurrent-translation": RecurrentTranslationModel,
+    "transformer-translation": TransformerTranslationModel,
+}
 
 
 @dataclass

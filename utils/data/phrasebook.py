@@ -651,6 +651,26 @@ def write_phrases(count, seed=0, theme=None, min_words=SHORTEST, max_words=LONGE
         written += 1
 
 
+def write_mixture(count, seed=0, max_words=24, short_share=0.5, theme=None):
+    """Write sentences to train on: many short ones, so that a small model gets a foothold.
+
+    Args:
+        count: number of sentences.
+        seed: the same seed writes the same sentences.
+        max_words: length of the longest.
+        short_share: this share has 2 to 8 words; the others have 2 to ``max_words``, evenly spread.
+        theme: one of ``THEMES``, or None for all.
+
+    Returns:
+        A list of rows as ``write_phrases`` yields them, in random order.
+    """
+    short = round(count * short_share)
+    rows = [*write_phrases(short, seed, theme, max_words=min(8, max_words))]
+    rows += write_phrases(count - short, seed, theme, max_words=max_words)
+    random.Random(seed).shuffle(rows)
+    return rows
+
+
 def load_phrasebook(count, seed=0, theme=None, min_words=SHORTEST, max_words=LONGEST):
     """Write sentences in English, French and German with their exact word alignments.
 
