@@ -537,7 +537,13 @@ class _Clause:
         self.after = self.after + de
 
     def flat(self):
-        """Move a time from the front to its other place, as subordinate clauses want it."""
+        """Move a time from the front to its other place, as subordinate clauses want it.
+
+        Behind a relative clause it could belong to either clause; there it is left out.
+        """
+        if self.front and self.open:
+            self.words -= len(self.front[0][0][0])
+            self.front = None
         if self.front:
             self.en, self.fr, self.time = self.en + self.front[0], self.fr + self.front[1], self.front[2]
             self.front = None
