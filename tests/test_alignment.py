@@ -7,12 +7,14 @@ from utils.alignment import (
     alignment_error_rate,
     diagonal_alignment,
     hard_alignment,
+    ibm_model_1,
     link_matrix,
     match_pieces,
     merge_weights,
     parse_links,
     uniform_alignment,
 )
+from utils.data.phrasebook import write_phrases
 
 
 def test_parse_links():
@@ -97,3 +99,33 @@ def test_matching_pieces_to_given_words():
     assert match_pieces(["▁ab", "c"], ["a", "b", "c"]) == [[0], [0], [1]]
     with pytest.raises(ValueError, match="spell 'abc', the words 'abd'"):
         match_pieces(["▁ab", "c"], ["ab", "d"])
+
+
+def test_model_1_finds_the_words_of_a_textbook_example():
+    """The corpus of Knight's tutorial: "das" must become "the" though both pairs of words co-occur."""
+    sources = [["das", "haus"], ["das", "buch"], ["ein", "buch"]]
+    targets = [["the", "house"], ["the", "book"], ["a", "book"]]
+    shares = ibm_model_1(sources, targets, iterations=20)
+    for share in shares:
+        assert torch.allclose(share.sum(dim=1), torch.ones(2))
+        assert share.argmax(dim=1).tolist() == [0, 1]
+    first = ibm_model_1(sources, targets, iterations=1)
+    assert torch.allclose(first[0], torch.full((2, 2), 0.5))
+
+
+def test_model_1_aligns_the_phrasebook_far_better_than_a_diagonal():
+    rows = list(write_phrases(1500, seed=8, max_words=16))
+    english, french = ([row[k].split() for row in rows] for k in ("en", "fr"))
+    gold = [
+        (link_matrix(parse_links(row["links_en_fr"])[0], len(f), len(e)),) * 2
+        for row, e, f in zip(rows, english, french, strict=True)
+    ]
+    found = [hard_alignment(share) for share in ibm_model_1(english, french)]
+    diagonal = [diagonal_alignment(len(f), len(e)) for e, f in zip(english, french, strict=True)]
+    assert alignment_error_rate(found, gold) < 0.7 * alignment_error_rate(diagonal, gold)
+
+
+def test_model_1_refuses_what_it_cannot_align():
+    for sources, targets in (([["a"]], []), ([["a"], []], [["b"], ["c"]])):
+        with pytest.raises(ValueError, match="no sentence without words"):
+            ibm_model_1(sources, targets)

@@ -4,7 +4,16 @@ import pytest
 import torch
 
 from utils import evaluate
-from utils.evaluate import bleu_by_length, bleu_difference, translation_scores, word_attention
+from utils.data.phrasebook import write_phrases
+from utils.evaluate import (
+    bleu_by_length,
+    bleu_difference,
+    exact_by_length,
+    probe_positions,
+    translation_scores,
+    word_attention,
+)
+from utils.translator import load_translator
 
 REFERENCES = ["Un homme fait du vélo .", "Deux chiens courent dans la neige .", "La fille dort ."]
 
@@ -90,3 +99,33 @@ def test_the_command_line_prints_one_line_of_json(attentive, tmp_path, monkeypat
     result = json.loads(printed)
     assert set(result) >= {"bleu", "chrf", "seconds"}
     assert 0 <= result["bleu"] <= 100
+
+
+def test_probes_find_what_a_state_holds_and_nothing_else():
+    generator = torch.Generator().manual_seed(0)
+    words = ["cat", "dog", "sun"]
+    choices = torch.randint(3, (800, 2), generator=generator)
+    sentences = [[words[first], words[second], "."] for first, second in choices.tolist()]
+    states = torch.nn.functional.one_hot(choices[:, 1], 3) + 0.1 * torch.randn(800, 3, generator=generator)
+    first, second = probe_positions(states, sentences, set(words))  # nothing for the full stop
+    assert (first["position"], second["position"]) == (1, 2)
+    assert abs(first["gain"]) < 0.15
+    assert second["accuracy"] > 0.95
+    assert second["gain"] == pytest.approx(second["accuracy"] - second["majority"])
+    with pytest.raises(ValueError, match="one length"):
+        probe_positions(states, [*sentences[:-1], ["cat"]], set(words))
+
+
+def test_exactness_by_length_counts_new_sentences():
+    translator = load_translator("phrasebook-en-de-gru")
+    (row,) = exact_by_length(translator, [(2, 6)], sentences=40)
+    assert row["sentences"] == 40
+    assert row["exact"] > 0.8
+    assert row["bleu"] > 90
+    (backwards,) = exact_by_length(
+        translator, [(2, 6)], sentences=40, prepare=lambda text: " ".join(reversed(text.split()))
+    )
+    assert backwards["exact"] < 0.2
+    seen = {row["en"] for row in write_phrases(160, 10**7, None, 2, 6)}
+    with pytest.raises(ValueError, match="only 0 new sentences of 2 to 6 words"):
+        exact_by_length(translator, [(2, 6)], sentences=40, seen=seen)

@@ -6,7 +6,15 @@ import pytest
 import torch
 from matplotlib.colors import to_rgb
 
-from utils.plots import COLORS, plot_alignment, use_style
+from utils.plots import (
+    COLORS,
+    plot_alignment,
+    plot_decoding_steps,
+    plot_hidden_state,
+    plot_learning_curve,
+    plot_quality_by_length,
+    use_style,
+)
 from utils.translator import Translation
 
 
@@ -139,3 +147,53 @@ def test_drawing_imports_no_model():
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
+
+
+def test_a_learning_curve_draws_its_figures():
+    figure = plot_learning_curve([4.0, 1.0, 0.5], [0.0, 0.2, 0.8], [10, 20, 30], title="It learns")
+    loss, share = (ax.lines[0].get_ydata().tolist() for ax in figure.axes)
+    assert loss == [4.0, 1.0, 0.5]
+    assert share == [0.0, 20.0, 80.0]
+    with pytest.raises(ValueError, match="as many losses as shares and steps"):
+        plot_learning_curve([1.0], [], [1])
+
+
+def test_hidden_states_are_drawn_row_by_row():
+    states = torch.linspace(-1, 1, 6).reshape(2, 3)
+    ax = plot_hidden_state(states, ["one", "two"], "unit").axes[0]
+    assert numpy.allclose(ax.images[0].get_array(), states)
+    assert labels(ax.yaxis) == ["one", "two"]
+    with pytest.raises(ValueError, match=r"3 labels need states of shape \[3, units\], not \[2, 3\]"):
+        plot_hidden_state(states, ["one", "two", "three"], "unit")
+
+
+def test_decoding_steps_show_every_candidate_with_its_probability():
+    steps = [[("Transformer", 0.9), ("Autos", 0.1)], [("sind", 0.6), ("waren", 0.4)]]
+    ax = plot_decoding_steps(steps).axes[0]
+    assert [text.get_text() for text in ax.texts] == [
+        "Transformer\n0.90",
+        "Autos\n0.10",
+        "sind\n0.60",
+        "waren\n0.40",
+    ]
+    for bad in ([], [[("a", 1.0)], []]):
+        with pytest.raises(ValueError, match="same number of candidates"):
+            plot_decoding_steps(bad)
+
+
+def test_quality_by_length_shows_the_mean_and_the_range_of_seeds():
+    rows = [
+        {"low": low, "high": low + 3, "exact": exact}
+        for low, exact in ((2, 0.8), (2, 1.0), (6, 0.1), (6, 0.3))
+    ]
+    ax = plot_quality_by_length({"a pair": rows}).axes[0]
+    line = ax.containers[0].lines[0]
+    assert line.get_ydata() == pytest.approx([90, 20])
+    (bars,) = ax.containers[0].lines[2]
+    ends = [segment[:, 1].tolist() for segment in bars.get_segments()]
+    assert ends == [pytest.approx([80, 100]), pytest.approx([10, 30])]
+    assert labels(ax.xaxis) == ["2 to 5", "6 to 9"]
+    with pytest.raises(ValueError, match="same ranges"):
+        plot_quality_by_length({"a": rows, "b": rows[:2]})
+    with pytest.raises(ValueError, match="from 1 to 3 arms"):
+        plot_quality_by_length({})

@@ -218,3 +218,80 @@ def test_two_processes_train_one_model(tmp_path):
         steps = {int(file.get_tensor(key)) for key in file.keys() if key.endswith(".step")}  # noqa: SIM118
     assert steps == {2 * (6 // 2)}  # 90 pairs are 6 batches: each process took half of them
     assert load_translator(folder).translate(["A dog runs ."])[0].text is not None
+
+
+def test_the_running_average_is_what_is_validated_and_kept(tmp_path):
+    task = line_task()
+    steps, seen = [], []
+    step_of = torch.optim.AdamW.step
+
+    def remember(self, *arguments, **options):
+        result = step_of(self, *arguments, **options)
+        steps.append(task[0][0].weight.detach().clone())
+        return result
+
+    def validate(model):
+        seen.append(model[0].weight.detach().clone())
+        return {"score": float(len(seen))}
+
+    start = task[0][0].weight.detach().clone()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.optim.AdamW, "step", remember)
+        run((*task[:3], validate), epochs=2, averaging=0.9)
+    expected = start
+    for number, weight in enumerate(steps, start=1):
+        keep = min(0.9, number / (number + 9))
+        expected = keep * expected + (1 - keep) * weight
+        if number % 4 == 0:
+            assert torch.allclose(seen[number // 4 - 1], expected, atol=1e-6)
+    assert torch.allclose(task[0][0].weight, expected, atol=1e-6)
+    assert not torch.allclose(expected, steps[-1], atol=1e-4)
+
+
+def test_a_training_with_an_average_resumes(tmp_path):
+    whole, killed = line_task(), line_task()
+    expected = run(whole, averaging=0.9)
+
+    def die(model):
+        if len(list(tmp_path.iterdir())) and json.loads(state_history(tmp_path))[-1]["epoch"] == 2:
+            raise KeyboardInterrupt
+        return killed[3](model)
+
+    with pytest.raises(KeyboardInterrupt):
+        run((*killed[:3], die), averaging=0.9, state_folder=tmp_path)
+    fresh = line_task()
+    history = run(fresh, averaging=0.9, state_folder=tmp_path)
+    assert [record["score"] for record in history] == [record["score"] for record in expected]
+    assert torch.equal(fresh[0][0].weight, whole[0][0].weight)
+
+
+def state_history(folder):
+    with safe_open(folder / "state.safetensors", framework="pt") as file:
+        return file.metadata()["history"]
+
+
+def test_pairs_are_seen_once_each_when_that_is_asked_for(tokenizers):
+    translator = training.new_translator(
+        "transformer", {"en": tokenizers["en"], "fr": tokenizers["fr"]}, width=8, heads=2, layers=2
+    )
+    words = ["a", "b", "c", "d", "e", "f", "g", "h"]
+    pairs = [[f"{word} {word} ." for word in words]] * 2
+    met = []
+    with pytest.MonkeyPatch.context() as patch:
+        original = training.translation_loss
+        patch.setattr(
+            training, "translation_loss", lambda m, b, s: met.append(b[0].tolist()) or original(m, b, s)
+        )
+        training.fit_translator(
+            translator, pairs, pairs, epochs=2, each_once=True, batch_size=2, learning_rate=1e-3
+        )
+    rows = [tuple(row) for batch in met for row in batch]
+    assert len(rows) == len(set(rows)) == 8
+
+
+def test_unknown_models_and_sizes_are_named(tokenizers):
+    pair = {"en": tokenizers["en"], "fr": tokenizers["fr"]}
+    with pytest.raises(ValueError, match="no model 'lstm'; choose one of gru"):
+        training.new_translator("lstm", pair)
+    with pytest.raises(ValueError, match="has no size 'heads'"):
+        training.new_translator("gru", pair, heads=2)

@@ -198,3 +198,44 @@ def alignment_error_rate(alignments, golds):
         hits += (alignment * sure).sum().item() + (alignment * possible).sum().item()
         size += alignment.sum().item() + sure.sum().item()
     return 1 - hits / size
+
+
+def ibm_model_1(sources, targets, iterations=5):
+    """Align sentence pairs by counting alone: IBM model 1 (Brown et al. 1993, section 4.1).
+
+    A table holds how likely each source word becomes each target word, at first all alike. Expectation
+    maximisation repeats two steps: share each target word out among the source words of its sentence
+    by the table, and count the shares to make a new table. Order plays no part.
+
+    Args:
+        sources, targets: lists of lists of words.
+        iterations: rounds of expectation maximisation.
+
+    Returns:
+        For each pair the shares as a tensor [target, source] whose rows sum to 1.
+
+    Raises:
+        ValueError: lists of different lengths, or an empty sentence.
+    """
+    if len(sources) != len(targets) or not all(map(len, [*sources, *targets])):
+        raise ValueError("model 1 needs as many sources as targets, and no sentence without words")
+    source_ids, target_ids = _word_ids(sources), _word_ids(targets)  # [pairs, longest], -1 is padding
+    size = (int(source_ids.max()) + 1, int(target_ids.max()) + 1)
+    cells = source_ids.clamp(min=0)[:, None, :] * size[1] + target_ids.clamp(min=0)[:, :, None]
+    real = (source_ids >= 0)[:, None, :] & (target_ids >= 0)[:, :, None]  # [pairs, target, source]
+    table = torch.full((size[0] * size[1],), 1.0 / size[1])
+    for _ in range(iterations):
+        shares = table[cells] * real
+        shares = shares / shares.sum(dim=2, keepdim=True).clamp(min=1e-30)
+        counts = torch.zeros_like(table).index_add_(0, cells.flatten(), shares.flatten()).view(size)
+        table = (counts / counts.sum(dim=1, keepdim=True).clamp(min=1e-30)).flatten()
+    return [
+        share[: len(target), : len(source)]
+        for share, source, target in zip(shares, sources, targets, strict=True)
+    ]
+
+
+def _word_ids(sentences):
+    numbers = {}
+    rows = [torch.tensor([numbers.setdefault(w, len(numbers)) for w in sentence]) for sentence in sentences]
+    return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=-1)

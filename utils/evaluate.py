@@ -11,9 +11,14 @@ import time
 
 import numpy
 from sacrebleu.metrics import BLEU, CHRF
+from sklearn.linear_model import RidgeClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from utils.alignment import match_pieces, merge_weights
 from utils.data.corpora import CorpusError, load_multi30k
+from utils.data.phrasebook import write_phrases
+from utils.data.tokenization import word_tokenizer
 from utils.pretrained import CheckpointError
 from utils.translator import load_translator
 
@@ -34,6 +39,24 @@ def translation_scores(hypotheses, references):
         "bleu": _BLEU.corpus_score(hypotheses, [references]).score,
         "chrf": CHRF().corpus_score(hypotheses, [references]).score,
     }
+
+
+def word_bleu(hypotheses, references, language):
+    """Corpus BLEU over words and punctuation as this project cuts them, lower-cased: "tokenised" BLEU.
+
+    Args:
+        hypotheses, references: lists of as many plain sentences.
+        language: code of their language; decides how apostrophes are attached.
+    """
+    _check_lengths(hypotheses, references)
+    splitter = word_tokenizer([], language)
+
+    def cut(text):
+        text = splitter.normalizer.normalize_str(text.lower())
+        return " ".join(word for word, _ in splitter.pre_tokenizer.pre_tokenize_str(text))
+
+    score = BLEU(tokenize="none", force=True)
+    return score.corpus_score([*map(cut, hypotheses)], [[*map(cut, references)]]).score
 
 
 def bleu_difference(first, second, references, samples=1000, seed=0):
@@ -95,6 +118,91 @@ def bleu_by_length(hypotheses, references, lengths, edges):
             )
             rows.append({"low": low, "high": high, "sentences": len(chosen), "bleu": scores["bleu"]})
     return rows
+
+
+def exact_by_length(translator, ranges, sentences=200, seed=10**7, theme=None, seen=(), prepare=str):
+    """How many new phrasebook sentences of each length come out exactly right, decoded greedily.
+
+    Args:
+        translator: a translator from English.
+        ranges: pairs of the fewest and the most words.
+        sentences: how many of each range.
+        seed: of the phrasebook; not one that training used.
+        theme: one of the phrasebook's themes, or None.
+        seen: English sentences that are left out.
+        prepare: what is done to an English sentence before it is translated.
+
+    Returns:
+        A list of ``{"low", "high", "sentences", "exact", "bleu"}``, exact from 0 to 1.
+
+    Raises:
+        ValueError: there are not enough sentences of a range that are not in ``seen``.
+    """
+    results, language = [], translator.languages[1]
+    for low, high in ranges:
+        # Short sentences repeat and many were seen, so more are written than are used.
+        written = {r["en"]: r[language] for r in write_phrases(4 * sentences, seed, theme, low, high)}
+        pairs = [pair for pair in written.items() if pair[0] not in seen][:sentences]
+        if len(pairs) < sentences:
+            raise ValueError(f"only {len(pairs)} new sentences of {low} to {high} words were found")
+        texts = [t.text for t in translator.translate([prepare(english) for english, _ in pairs])]
+        references = [reference for _, reference in pairs]
+        results.append(
+            {
+                "low": low,
+                "high": high,
+                "sentences": sentences,
+                "exact": sum(map(str.__eq__, texts, references)) / sentences,
+                "bleu": translation_scores(texts, references)["bleu"],
+            }
+        )
+    return results
+
+
+def probe_positions(states, sentences, content, training_share=0.75):
+    """How well a linear probe reads each position's word off one state for the whole sentence.
+
+    At each position only the sentences count that have a content word there. The probe is a ridge
+    classifier (one linear map, solved in closed form); its accuracy on sentences that it was not fitted
+    on is set against always guessing the position's commonest word.
+
+    Args:
+        states: one state for each sentence, [sentences, width].
+        sentences: lists of words, all of one length.
+        content: the words that count, in lower case.
+        training_share: share of the sentences that the probe is fitted on.
+
+    Returns:
+        A list with a dictionary for each position: position (from 1), sentences, accuracy, majority,
+        and gain, which is their difference.
+
+    Raises:
+        ValueError: sentences of different lengths, or as many states as sentences are missing.
+    """
+    if len({len(words) for words in sentences}) != 1 or len(states) != len(sentences):
+        raise ValueError("probes need sentences of one length, and a state for each of them")
+    results = []
+    for position in range(len(sentences[0])):
+        words = numpy.array([sentence[position].lower() for sentence in sentences])
+        chosen = numpy.isin(words, list(content))
+        kept, words = numpy.asarray(states)[chosen], words[chosen]
+        cut = int(training_share * len(words))
+        if cut < 100:
+            continue  # hardly ever a content word, such as the full stop
+        probe = make_pipeline(StandardScaler(), RidgeClassifier(alpha=10.0)).fit(kept[:cut], words[:cut])
+        found, counts = numpy.unique(words[:cut], return_counts=True)
+        accuracy = float((probe.predict(kept[cut:]) == words[cut:]).mean())
+        majority = float((words[cut:] == found[counts.argmax()]).mean())
+        results.append(
+            {
+                "position": position + 1,
+                "sentences": len(words),
+                "accuracy": accuracy,
+                "majority": majority,
+                "gain": accuracy - majority,
+            }
+        )
+    return results
 
 
 def word_attention(translator, sources, targets):

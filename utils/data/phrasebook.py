@@ -733,6 +733,18 @@ def phrasebook_words():
     }
 
 
+@cache
+def content_words():
+    """The English nouns, adjectives and verbs of the phrasebook, in all forms, in lower case."""
+    lexicon = _lexicon()
+    words = {adjective["en"] for adjective in lexicon["adjectives"]}
+    for noun in lexicon["nouns"]:
+        words |= {word for column in ("en", "en_plural") for word, _ in noun[column]}
+    for verb in lexicon["verbs"]:
+        words |= {verb[column] for column in ("en", "en_third", "en_past", "en_participle")}
+    return frozenset(word.lower() for word in words if word)
+
+
 def main(arguments=None):
     """The command line of ``python -m utils.data.phrasebook``: tab-separated sentences."""
     parser = argparse.ArgumentParser(prog="python -m utils.data.phrasebook")

@@ -1,6 +1,20 @@
 """Pictures: one style, the alignment heat map, and charts."""
 
 from utils.plots.alignment import plot_alignment
+from utils.plots.charts import (
+    plot_decoding_steps,
+    plot_hidden_state,
+    plot_learning_curve,
+    plot_quality_by_length,
+)
 from utils.plots.style import COLORS, use_style
 
-__all__ = ["COLORS", "plot_alignment", "use_style"]
+__all__ = [
+    "COLORS",
+    "plot_alignment",
+    "plot_decoding_steps",
+    "plot_hidden_state",
+    "plot_learning_curve",
+    "plot_quality_by_length",
+    "use_style",
+]

@@ -1,0 +1,205 @@
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.nn import functional as F
+
+from utils.models.transformer import (
+    MultiHeadAttention,
+    TransformerLayer,
+    TransformerTranslationModel,
+    causal_mask,
+    scaled_dot_product_attention,
+    sinusoidal_positions,
+)
+
+SOURCE = torch.tensor([[4, 5, 6, 7, 3], [8, 9, 3, 0, 0]])
+TARGET = torch.tensor([[2, 4, 5, 6], [2, 7, 8, 9]])
+
+
+def make_model(**options):
+    torch.manual_seed(1)
+    sizes = {"width": 16, "heads": 4, "layers": 2, "feed_forward_size": 24}
+    return TransformerTranslationModel(20, 22, **(sizes | options)).eval()
+
+
+def test_attention_equals_the_library():
+    torch.manual_seed(0)
+    queries, keys, values = (torch.randn(2, 4, length, 8) for length in (5, 7, 7))
+    mask = torch.rand(2, 1, 5, 7) > 0.3
+    mask[..., 0] = True
+    for chosen in (None, mask):
+        mixed, weights = scaled_dot_product_attention(queries, keys, values, chosen)
+        expected = F.scaled_dot_product_attention(queries, keys, values, attn_mask=chosen)
+        assert torch.allclose(mixed, expected, atol=1e-6)
+        assert torch.allclose(weights.sum(dim=-1), torch.ones(2, 4, 5))
+    assert (weights.masked_select(~mask.expand_as(weights)) == 0).all()
+
+
+def copy_attention(ours, theirs):
+    theirs.in_proj_weight.data = torch.cat(
+        [p.weight for p in (ours.query_projection, ours.key_projection, ours.value_projection)]
+    )
+    theirs.in_proj_bias.data = torch.cat(
+        [p.bias for p in (ours.query_projection, ours.key_projection, ours.value_projection)]
+    )
+    theirs.out_proj.weight.data = ours.output_projection.weight
+    theirs.out_proj.bias.data = ours.output_projection.bias
+
+
+def test_several_heads_equal_the_library():
+    torch.manual_seed(0)
+    ours, theirs = MultiHeadAttention(16, 4), nn.MultiheadAttention(16, 4, batch_first=True)
+    copy_attention(ours, theirs)
+    queries, values = torch.randn(2, 5, 16), torch.randn(2, 7, 16)
+    output, weights = ours(queries, *ours.project_keys(values))
+    expected, expected_weights = theirs(queries, values, values, average_attn_weights=False)
+    assert torch.allclose(output, expected, atol=1e-6)
+    assert torch.allclose(weights, expected_weights, atol=1e-6)
+
+
+def copy_layer(ours, theirs):
+    copy_attention(ours.self_attention, theirs.self_attn)
+    norms = [ours.self_attention_norm, ours.feed_forward_norm]
+    if ours.cross_attention is not None:
+        copy_attention(ours.cross_attention, theirs.multihead_attn)
+        norms.insert(1, ours.cross_attention_norm)
+    for number, norm in enumerate(norms, start=1):
+        getattr(theirs, f"norm{number}").load_state_dict(norm.state_dict())
+    theirs.linear1.load_state_dict(ours.expand.state_dict())
+    theirs.linear2.load_state_dict(ours.contract.state_dict())
+
+
+@pytest.mark.parametrize("norm_first", [True, False])
+def test_the_whole_equals_torchs_transformer(norm_first):
+    ours = make_model(norm_first=norm_first)
+    with torch.no_grad():  # biases and norms start as zeros and ones, which would hide mistakes
+        for parameter in ours.parameters():
+            parameter += 0.1 * torch.randn_like(parameter)
+        ours.source_embedding.weight[0] = ours.target_embedding.weight[0] = 0
+    options = {"dropout": 0.0, "batch_first": True, "norm_first": norm_first}
+    encoder_layer = nn.TransformerEncoderLayer(16, 4, 24, **options)
+    decoder_layer = nn.TransformerDecoderLayer(16, 4, 24, **options)
+    norms = [nn.LayerNorm(16), nn.LayerNorm(16)] if norm_first else [None, None]
+    theirs = nn.Transformer(
+        16,
+        4,
+        custom_encoder=nn.TransformerEncoder(encoder_layer, 2, norms[0], enable_nested_tensor=False),
+        custom_decoder=nn.TransformerDecoder(decoder_layer, 2, norms[1]),
+        batch_first=True,
+    ).eval()
+    for mine, library in ((ours.encoder, theirs.encoder), (ours.decoder, theirs.decoder)):
+        for our_layer, their_layer in zip(mine, library.layers, strict=True):
+            copy_layer(our_layer, their_layer)
+    if norm_first:
+        norms[0].load_state_dict(ours.encoder_norm.state_dict())
+        norms[1].load_state_dict(ours.decoder_norm.state_dict())
+    source, target = (
+        embedding(tokens) * 4 + sinusoidal_positions(tokens.size(1), 16)
+        for embedding, tokens in ((ours.source_embedding, SOURCE), (ours.target_embedding, TARGET))
+    )
+    padding = SOURCE == 0
+    with torch.no_grad():
+        states = theirs(
+            source,
+            target,
+            tgt_mask=~causal_mask(4),
+            src_key_padding_mask=padding,
+            memory_key_padding_mask=padding,
+        )
+        expected = F.linear(states, ours.target_embedding.weight, ours.output_bias)
+        assert torch.allclose(ours(SOURCE, TARGET), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("norm_first", [True, False])
+@pytest.mark.parametrize("positions", ["sinusoidal", "learned"])
+def test_teacher_forcing_equals_decoding_with_kept_keys(norm_first, positions):
+    model = make_model(norm_first=norm_first, positions=positions)
+    logits, weights = model.decode(TARGET, memory := model.encode(SOURCE))
+    assert torch.equal(logits, model(SOURCE, TARGET))
+    state = model.start(memory)
+    for t in range(TARGET.size(1)):
+        step_logits, state, step_weights = model.step(TARGET[:, t], state, memory)
+        assert torch.allclose(step_logits, logits[:, t], atol=1e-5)
+        assert torch.allclose(step_weights, weights[:, t], atol=1e-6)
+        assert state["keys"].size(3) == t + 1
+
+
+def test_a_prediction_depends_on_earlier_target_tokens_and_on_no_later_one():
+    model = make_model()
+    changed = TARGET.clone()
+    changed[:, 2] = 11
+    difference = (model(SOURCE, TARGET) - model(SOURCE, changed)).abs().amax(dim=(0, 2))
+    assert difference[:2].max() == 0
+    assert difference[2:].min() > 1e-5
+
+
+@settings(deadline=None, max_examples=20)
+@given(length=st.integers(1, 7), padding=st.integers(1, 6), seed=st.integers(0, 99))
+def test_padding_changes_nothing(length, padding, seed):
+    model = make_model()
+    generator = torch.Generator().manual_seed(seed)
+    source = torch.randint(4, 20, (1, length), generator=generator)
+    target = torch.randint(4, 22, (1, 5), generator=generator)
+    neighbour = torch.randint(4, 20, (1, length + padding), generator=generator)
+    together = model(torch.cat([F.pad(source, (0, padding)), neighbour]), target.repeat(2, 1))
+    assert torch.allclose(model(source, target)[0], together[0], atol=1e-5)
+
+
+def test_without_positions_the_order_of_the_words_is_lost():
+    torch.manual_seed(0)
+    layer = TransformerLayer(16, 4, 24, 0.0, norm_first=True).eval()
+    vectors, order = torch.randn(1, 6, 16), torch.randperm(6)
+    shuffled = layer(vectors[:, order])[0]
+    assert torch.allclose(shuffled, layer(vectors)[0][:, order], atol=1e-5)
+    model = make_model()
+    order = torch.tensor([1, 0, 2, 3, 4])
+    assert not torch.allclose(model(SOURCE, TARGET), model(SOURCE[:, order], TARGET), atol=1e-3)
+
+
+def test_sinusoidal_positions_are_those_of_the_paper():
+    table = sinusoidal_positions(50, 8)
+    for position in (0, 1, 49):
+        for pair in range(4):
+            angle = position / 10_000 ** (2 * pair / 8)
+            assert table[position, 2 * pair].item() == pytest.approx(math.sin(angle), abs=1e-5)
+            assert table[position, 2 * pair + 1].item() == pytest.approx(math.cos(angle), abs=1e-5)
+
+
+def test_attention_maps_of_all_layers_and_heads():
+    model = make_model(alignment_layer=0)
+    maps = model.attention_maps(SOURCE, TARGET)
+    shapes = {"encoder": (2, 4, 5, 5), "decoder": (2, 4, 4, 4), "cross": (2, 4, 4, 5)}
+    for name, shape in shapes.items():
+        assert [tuple(layer.shape) for layer in maps[name]] == [shape, shape]
+    assert torch.stack(maps["decoder"]).triu(1).max() == 0
+    assert maps["encoder"][0][1, ..., 3:].max() == 0  # padding
+    given_out = model.decode(TARGET, model.encode(SOURCE))[1]
+    assert torch.allclose(maps["cross"][0].mean(dim=1), given_out)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"width": 18}, "multiple of 4"),
+        ({"positions": "none"}, "sinusoidal"),
+        ({"alignment_layer": 2}, "from 0 to 1"),
+    ],
+)
+def test_impossible_sizes_are_named(options, message):
+    with pytest.raises(ValueError, match=message):
+        make_model(**options)
+
+
+def test_an_odd_width_has_no_sinusoidal_positions():
+    with pytest.raises(ValueError, match="even width"):
+        sinusoidal_positions(4, 7)
+
+
+def test_learned_positions_end():
+    model = make_model(positions="learned", max_length=4)
+    with pytest.raises(ValueError, match="5 tokens, but learned positions end at 4"):
+        model(SOURCE, TARGET)
