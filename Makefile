@@ -31,7 +31,7 @@ test: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest tests
-	$(BIN)/python -m pytest --nbval --nbval-current-env --nbval-sanitize-with nbval.cfg notebooks
+	CI=1 $(BIN)/python -m pytest --nbval --nbval-current-env --nbval-sanitize-with nbval.cfg notebooks
 
 lab: $(INSTALLED)
 	$(BIN)/jupyter lab notebooks

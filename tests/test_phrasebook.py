@@ -1,4 +1,5 @@
 import itertools
+import random
 import re
 import subprocess
 import sys
@@ -14,8 +15,11 @@ from utils.data.phrasebook import (
     LANGUAGES,
     THEMES,
     _lexicon,
+    _Writer,
+    content_words,
     load_phrasebook,
     phrasebook_words,
+    write_mixture,
     write_phrases,
 )
 from utils.data.tokenization import word_tokenizer
@@ -280,3 +284,36 @@ def test_an_unknown_word_is_named_with_its_neighbours():
         translator.translate(["Anna sleeps .", "The agrement was signed ."])
     with pytest.raises(ValueError, match="'xyzzyq'; nothing like it is known"):
         translator.translate("xyzzyq sleeps .")
+
+
+def test_content_words_are_nouns_adjectives_and_verbs():
+    content = content_words()
+    assert {"train", "trains", "fast", "signed", "signs", "area", "transformers"} <= content
+    assert not content & {"the", "a", "of", "and", "not", "this", "anna", "paris"}
+    sentences = [words(row["en"]) for row in phrases(3, 100, max_words=12)]
+    # all but those about the weather, such as "It is raining in Rome ."
+    assert all(any(word.lower() in content for word in s) or s[0] == "It" or "it" in s for s in sentences)
+
+
+@few
+@given(seeds)
+def test_a_mixture_has_the_share_of_short_sentences_that_is_asked_for(seed):
+    rows = write_mixture(40, seed, max_words=30, short_share=0.75, theme="science")
+    assert len(rows) == 40
+    assert sum(row["words"] <= 8 for row in rows) >= 30
+    assert all(2 <= row["words"] <= 30 for row in rows)
+    assert rows == write_mixture(40, seed, max_words=30, short_share=0.75, theme="science")
+
+
+@few
+@given(seeds)
+def test_a_time_never_stands_where_it_could_belong_to_two_clauses(seed):
+    """Behind a relative clause, in a subordinate clause, there is no time: it would be ambiguous."""
+    generator = _Writer(random.Random(seed), None)
+    clause = generator.clause(14)
+    clause.open, clause.front = True, ([((("today", (1,)),), 0)],) * 3
+    before = clause.words
+    clause.flat()
+    assert clause.front is None
+    assert not clause.time or clause.words == before - 1
+    assert "today" not in [word for part, _ in clause.en for word, _ in part]

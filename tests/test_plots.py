@@ -168,11 +168,11 @@ def test_hidden_states_are_drawn_row_by_row():
 
 
 def test_decoding_steps_show_every_candidate_with_its_probability():
-    steps = [[("Transformer", 0.9), ("Autos", 0.1)], [("sind", 0.6), ("waren", 0.4)]]
+    steps = [[("Transformer", 0.9), ("Autos", 0.001)], [("sind", 0.6), ("waren", 0.4)]]
     ax = plot_decoding_steps(steps).axes[0]
     assert [text.get_text() for text in ax.texts] == [
         "Transformer\n0.90",
-        "Autos\n0.10",
+        "Autos\n< 0.01",
         "sind\n0.60",
         "waren\n0.40",
     ]

@@ -6,7 +6,7 @@ import matplotlib.pyplot as plt
 
 from utils.plots.style import COLORS
 
-_ARMS = (("encoder", "s", "--"), ("attention", "o", "-"), ("transformer", "^", "-."))
+_MARKS = (("s", "--"), ("o", "-"), ("^", "-."))
 
 
 def plot_learning_curve(losses, shares, steps, title=None):
@@ -93,14 +93,14 @@ def plot_decoding_steps(steps, title=None):
         [[step[rank][1] for step in steps] for rank in range(ranks)],
         cmap="Oranges",
         vmin=0,
-        vmax=1.3,  # so that black text can be read on the darkest cell
+        vmax=1.8,  # so that black text can be read on the darkest cell
         aspect="auto",
     )
     for column, step in enumerate(steps):
         for rank, (word, probability) in enumerate(step):
-            text = f"{word}\n{probability:.2f}"
-            weight = "bold" if rank == 0 else "normal"
-            ax.text(column, rank, text, ha="center", va="center", size=8, family="monospace", weight=weight)
+            text = f"{word}\n{probability:.2f}" if probability >= 0.005 else f"{word}\n< 0.01"
+            style = {"family": "monospace", "weight": "bold" if rank == 0 else "normal", "color": "black"}
+            ax.text(column, rank, text, ha="center", va="center", size=8, **style)
     ax.set_xticks(range(len(steps)), [f"step {number}" for number in range(1, len(steps) + 1)])
     ax.set_yticks(range(ranks), ["likeliest", "second", "third", "fourth", "fifth"][:ranks])
     ax.set_xticks([column + 0.5 for column in range(len(steps) - 1)], minor=True)
@@ -112,7 +112,13 @@ def plot_decoding_steps(steps, title=None):
     return figure
 
 
-def plot_quality_by_length(arms, measure="exact", title=None, ylabel="exactly right (%)"):
+def plot_quality_by_length(
+    arms,
+    measure="exact",
+    title=None,
+    ylabel="exactly right (%)",
+    colors=("encoder", "attention", "transformer"),
+):
     """Draw quality against sentence length, with the range over seeds.
 
     Args:
@@ -121,6 +127,7 @@ def plot_quality_by_length(arms, measure="exact", title=None, ylabel="exactly ri
         measure: the key that is drawn; "exact" is a share and is drawn in percent.
         title: what the picture shows, in a sentence.
         ylabel: quantity and unit.
+        colors: the role in ``COLORS`` of each arm.
 
     Returns:
         The ``Figure``.
@@ -129,12 +136,13 @@ def plot_quality_by_length(arms, measure="exact", title=None, ylabel="exactly ri
         ValueError: no arms, more than can be told apart, or arms with different ranges.
     """
     ranges = {name: sorted({(row["low"], row["high"]) for row in rows}) for name, rows in arms.items()}
-    if not 1 <= len(arms) <= len(_ARMS):
-        raise ValueError(f"from 1 to {len(_ARMS)} arms can be drawn, not {len(arms)}")
+    if not 1 <= len(arms) <= len(_MARKS):
+        raise ValueError(f"from 1 to {len(_MARKS)} arms can be drawn, not {len(arms)}")
     if len({tuple(found) for found in ranges.values()}) != 1:
         raise ValueError(f"all arms need the same ranges of lengths: {ranges}")
     figure, ax = plt.subplots(figsize=(7.2, 3.2))
-    for offset, ((name, rows), (color, marker, line)) in enumerate(zip(arms.items(), _ARMS, strict=False)):
+    looks = zip(arms.items(), colors, _MARKS, strict=False)
+    for offset, ((name, rows), color, (marker, line)) in enumerate(looks):
         scale = 100 if measure == "exact" else 1
         values = [
             [scale * row[measure] for row in rows if (row["low"], row["high"]) == found]
