@@ -45,6 +45,8 @@ def main(arguments=None):
     parser.add_argument("--beam-size", type=int, default=5, help="candidates kept at each step (default 5)")
     parser.add_argument("--show", action="store_true", help="print the alignment as text")
     parser.add_argument("--output", metavar="FILE", help="draw the alignment of one sentence into FILE")
+    parser.add_argument("--preset", choices=["default", "paper"], default="default", help="look of --output")
+    parser.add_argument("--hide-end", action="store_true", help="leave the end token out of --output")
     options = parser.parse_args(arguments)
     if options.output and len(options.sentence) > 1:
         parser.error("--output draws one sentence; give one")
@@ -63,7 +65,13 @@ def main(arguments=None):
 
             use_style()
             source, target = translator.languages
-            ax = plot_alignment(translations[0], source_language=source, target_language=target)
+            ax = plot_alignment(
+                translations[0],
+                preset=options.preset,
+                show_end=not options.hide_end,
+                source_language=source,
+                target_language=target,
+            )
             ax.figure.savefig(options.output)
             print(f"saved {options.output}")
     except (CheckpointError, ValueError) as error:
