@@ -9,11 +9,14 @@ from utils.experiments import (
     LIVE_TRAININGS,
     RESULTS,
     SEEDS,
+    describe_phrasebook,
     load_results,
     reversed_words,
     sweep,
     train_live,
 )
+from utils.train import build_parser
+from utils.translator import load_translator
 
 
 @pytest.fixture
@@ -98,3 +101,23 @@ def test_the_race_is_fair():
         for settings in configuration["trainings"].values()
     ]
     assert data[0] == data[1] == data[2]
+
+
+def test_a_card_says_how_a_checkpoint_was_trained_and_how_good_it_is(monkeypatch, tmp_path):
+    folder = tmp_path / "phrasebook-en-de-gru"
+    output = ["--corpus", "phrasebook", "--model", "gru", "--target", "de", "--output", str(folder)]
+    sizes = ["--embedding-size", "8", "--hidden-size", "8", "--dropout", "0", "--one-way"]
+    rest = ["--count", "300", "--epochs", "1", "--max-words", "24", "--state", str(tmp_path / "state")]
+    parsed = build_parser().parse_args(["translator", *output, *sizes, *rest])
+    parsed.function(parsed)
+    monkeypatch.setattr(experiments, "CHECKPOINTS", tmp_path)
+    monkeypatch.setattr(experiments, "load_translator", lambda name: load_translator(tmp_path / name))
+    describe_phrasebook("phrasebook-en-de-gru", "01_encoder_decoder")
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert "license: mit" in card
+    assert "--dropout 0.0" in card
+    assert "--one-way" in card
+    assert "--one-way True" not in card
+    assert "no attention" in card
+    assert card.count("wrong: *") == 2  # nothing is learnt from 300 sentences
+    assert "| 25 to 30 (longer than in training) | 0% |" in card

@@ -8,6 +8,7 @@ import itertools
 import json
 import sys
 import time
+import warnings
 
 import numpy
 from sacrebleu.metrics import BLEU, CHRF
@@ -145,7 +146,9 @@ def exact_by_length(translator, ranges, sentences=200, seed=10**7, theme=None, s
         pairs = [pair for pair in written.items() if pair[0] not in seen][:sentences]
         if len(pairs) < sentences:
             raise ValueError(f"only {len(pairs)} new sentences of {low} to {high} words were found")
-        texts = [t.text for t in translator.translate([prepare(english) for english, _ in pairs])]
+        with warnings.catch_warnings():  # sentences longer than in training are measured on purpose
+            warnings.simplefilter("ignore", UserWarning)
+            texts = [t.text for t in translator.translate([prepare(english) for english, _ in pairs])]
         references = [reference for _, reference in pairs]
         results.append(
             {

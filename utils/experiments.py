@@ -284,14 +284,14 @@ def write_card(checkpoint, system, configuration, rows):
     )
 
 
-def _write_card(checkpoint, template, licence=None, **fields):
+def _write_card(checkpoint, template, license_id=None, **fields):
     report = json.loads((CHECKPOINTS / checkpoint / "training.json").read_text())
     settings = report["settings"]
     flags = {f"--{k.replace('_', '-')}": v for k, v in settings.items()}
     options = [k if v is True else f"{k} {v}" for k, v in flags.items() if v is not None and v is not False]
     languages = [settings["source"], settings["target"]]
     card = ModelCard.from_template(
-        ModelCardData(language=languages, license=licence, library_name="pytorch", tags=["translation"]),
+        ModelCardData(language=languages, license=license_id, library_name="pytorch", tags=["translation"]),
         template_path=str(template),
         name=checkpoint,
         report=report,
