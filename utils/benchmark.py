@@ -14,7 +14,7 @@ import time
 import torch
 from torch import nn
 
-from utils.data.batches import bucketed_batches, pad
+from utils.data.batches import translation_batches
 from utils.data.corpora import CorpusError, load_multi30k
 from utils.data.tokenization import PADDING_ID, train_tokenizer
 from utils.models.transformer import MultiHeadAttention
@@ -135,11 +135,8 @@ def main(arguments=None):
     texts = {language: list(corpus["train"][language]) for language in ("en", "fr")}
     tokenizers = {language: train_tokenizer(part, language, 5000) for language, part in texts.items()}
     ids = [[e.ids for e in tokenizers[language].encode_batch(part)] for language, part in texts.items()]
-    lengths = [(len(target), len(source)) for source, target in zip(*ids, strict=True)]
-    batches = [
-        (pad([ids[0][i][1:] for i in batch]), pad([ids[1][i] for i in batch]))
-        for batch in bucketed_batches(lengths, options.batch_size, 0)[: options.batches]
-    ]
+    sources = [sentence[1:] for sentence in ids[0]]  # the encoder needs no start token
+    batches = translation_batches(sources, ids[1], options.batch_size, 0)[: options.batches]
     for name, precision in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
         measured = training_step(new_translator("transformer", tokenizers).model, batches, precision)
         share = measured["operations_per_second"] / rate

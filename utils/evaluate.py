@@ -42,6 +42,12 @@ def translation_scores(hypotheses, references):
     }
 
 
+def exact_share(hypotheses, references):
+    """Share of the hypotheses that equal their reference, from 0 to 1."""
+    _check_lengths(hypotheses, references)
+    return sum(map(str.__eq__, hypotheses, references)) / len(references)
+
+
 def word_bleu(hypotheses, references, language):
     """Corpus BLEU over words and punctuation as this project cuts them, lower-cased: "tokenised" BLEU.
 
@@ -155,7 +161,7 @@ def exact_by_length(translator, ranges, sentences=200, seed=10**7, theme=None, s
                 "low": low,
                 "high": high,
                 "sentences": sentences,
-                "exact": sum(map(str.__eq__, texts, references)) / sentences,
+                "exact": exact_share(texts, references),
                 "bleu": translation_scores(texts, references)["bleu"],
             }
         )

@@ -9,12 +9,14 @@ import itertools
 import json
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from huggingface_hub import ModelCard, ModelCardData
 
 from utils.data.corpora import load_multi30k
 from utils.data.phrasebook import HELD_OUT, write_mixture
+from utils.data.tokenization import LANGUAGE_NAMES
 from utils.evaluate import (
     bleu_by_length,
     bleu_difference,
@@ -28,7 +30,6 @@ from utils.translator import Translator, load_translator
 
 RESULTS = Path(__file__).parents[1] / "data" / "results"
 CARDS = RESULTS.parent
-LANGUAGE_NAMES = {"en": "English", "fr": "French", "de": "German"}
 DESCRIPTIONS = {
     "without attention": "no attention: the decoder reads the encoder's last hidden state at every step",
     "with attention": "Bahdanau's additive attention over all encoder states",
@@ -182,7 +183,7 @@ def sweep(name, arms):
         "held_out": [row["en"] for row in HELD_OUT],
         "translations": translations,
     }
-    (RESULTS / f"{name}.json").write_text(json.dumps(configuration, indent=1, ensure_ascii=False) + "\n")
+    _write_configuration(name, configuration)
 
 
 def load_results(name):
@@ -206,6 +207,11 @@ def _number(text):
         return float(text) if "." in text or "e" in text else int(text)
     except ValueError:
         return text
+
+
+def _write_configuration(name, configuration):
+    text = json.dumps(configuration, indent=1, ensure_ascii=False)
+    (RESULTS / f"{name}.json").write_text(text + "\n", encoding="utf-8")
 
 
 def _write_rows(name, rows):
@@ -240,9 +246,7 @@ def compare_attention(source, target, beam_size=5):
         seconds = time.perf_counter() - started
         scores[system] = translation_scores(hypotheses[system], references) | {
             "bleu_greedy": greedy["bleu"],
-            "validation_bleu": json.loads((CHECKPOINTS / checkpoint / "training.json").read_text())[
-                "validation_bleu"
-            ],
+            "validation_bleu": _training_report(checkpoint)["validation_bleu"],
             "seconds": seconds,
         }
         everything = {"low": 1, "high": 100, "sentences": len(sources), "bleu": scores[system]["bleu"]}
@@ -260,7 +264,7 @@ def compare_attention(source, target, beam_size=5):
         "difference": _rounded(difference),
     }
     _write_rows(name, rows)
-    (RESULTS / f"{name}.json").write_text(json.dumps(configuration, indent=1) + "\n")
+    _write_configuration(name, configuration)
     for system, checkpoint in systems.items():
         write_card(checkpoint, system, configuration, rows)
     print(json.dumps(configuration["scores"] | {"difference": configuration["difference"]}))
@@ -272,9 +276,10 @@ def _rounded(figures):
 
 def write_card(checkpoint, system, configuration, rows):
     """Write the model card of one of the recurrent translators that are compared."""
-    report = json.loads((CHECKPOINTS / checkpoint / "training.json").read_text())
+    report = _training_report(checkpoint)
     _write_card(
         checkpoint,
+        report,
         CARDS / "model_card_recurrent.md",
         attention=DESCRIPTIONS[system],
         speeds=sorted(record["tokens_per_second"] for record in report["history"]),
@@ -284,8 +289,11 @@ def write_card(checkpoint, system, configuration, rows):
     )
 
 
-def _write_card(checkpoint, template, license_id=None, **fields):
-    report = json.loads((CHECKPOINTS / checkpoint / "training.json").read_text())
+def _training_report(checkpoint):
+    return json.loads((CHECKPOINTS / checkpoint / "training.json").read_text())
+
+
+def _write_card(checkpoint, report, template, license_id=None, **fields):
     settings = report["settings"]
     flags = {f"--{k.replace('_', '-')}": v for k, v in settings.items()}
     options = [k if v is True else f"{k} {v}" for k, v in flags.items() if v is not None and v is not False]
@@ -329,7 +337,8 @@ def describe_phrasebook(checkpoint, notebook):
         notebook: the notebook that it serves.
     """
     translator = load_translator(checkpoint)
-    settings = json.loads((CHECKPOINTS / checkpoint / "training.json").read_text())["settings"]
+    report = _training_report(checkpoint)
+    settings = report["settings"]
     longest = settings["max_words"]
     seen = {row["en"] for row in write_mixture(settings["count"], settings["seed"] + 1, longest)}
     rows = exact_by_length(translator, LENGTH_RANGES, sentences=500, seen=seen)
@@ -348,6 +357,7 @@ def describe_phrasebook(checkpoint, notebook):
     )
     _write_card(
         checkpoint,
+        report,
         CARDS / "model_card_translator.md",
         "mit",
         summary=f"A translator of the sentences of the [phrasebook](../../phrasebook/README.md), English to "
@@ -375,7 +385,7 @@ def describe_captions(checkpoint, techniques=""):
     """
     translator = load_translator(checkpoint)
     source, target = translator.languages
-    report = json.loads((CHECKPOINTS / checkpoint / "training.json").read_text())
+    report = _training_report(checkpoint)
     test = load_multi30k(source, target)["test"]
     sources, references = list(test[source]), list(test[target])
     started = time.perf_counter()
@@ -392,11 +402,10 @@ def describe_captions(checkpoint, techniques=""):
             "parameters": report["parameters"],
         }
     )
-    (RESULTS / f"{checkpoint}.json").write_text(
-        json.dumps({"beam_size": 5, "split": "test_2016_flickr", "scores": scores}, indent=1) + "\n"
-    )
+    _write_configuration(checkpoint, {"beam_size": 5, "split": "test_2016_flickr", "scores": scores})
     _write_card(
         checkpoint,
+        report,
         CARDS / "model_card_translator.md",
         summary=f"A small translator of image captions, English to {LANGUAGE_NAMES[target]}, for teaching. "
         "It belongs to the notebook `02_attention`.",
@@ -420,18 +429,23 @@ def describe_captions(checkpoint, techniques=""):
     print(checkpoint, scores)
 
 
+PHRASEBOOK_TRANSLATORS = {
+    "phrasebook-en-de-gru": "01_encoder_decoder",
+    "phrasebook-en-de-gru-attention": "02_attention",
+    "phrasebook-en-fr-gru-attention": "02_attention",
+}
+CAPTION_TRANSLATORS = (
+    "multi30k-en-de-gru-attention",
+    "multi30k-en-de-transformer",
+    "multi30k-en-fr-transformer",
+)
 EXPERIMENTS = {
     "multi30k-en-fr": lambda: compare_attention("en", "fr"),
-    "phrasebook-en-de-gru": lambda: describe_phrasebook("phrasebook-en-de-gru", "01_encoder_decoder"),
-    "phrasebook-en-de-gru-attention": lambda: describe_phrasebook(
-        "phrasebook-en-de-gru-attention", "02_attention"
-    ),
-    "phrasebook-en-fr-gru-attention": lambda: describe_phrasebook(
-        "phrasebook-en-fr-gru-attention", "02_attention"
-    ),
-    "multi30k-en-de-gru-attention": lambda: describe_captions("multi30k-en-de-gru-attention"),
-    "multi30k-en-de-transformer": lambda: describe_captions("multi30k-en-de-transformer"),
-    "multi30k-en-fr-transformer": lambda: describe_captions("multi30k-en-fr-transformer"),
+    **{
+        name: partial(describe_phrasebook, name, notebook)
+        for name, notebook in PHRASEBOOK_TRANSLATORS.items()
+    },
+    **{name: partial(describe_captions, name) for name in CAPTION_TRANSLATORS},
     "phrasebook-pair": lambda: sweep(
         "phrasebook-pair",
         {"as written": ("pair", str), "source reversed": ("pair", reversed_words)},

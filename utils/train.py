@@ -21,19 +21,18 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, set_seed
-from datasets import Dataset
 from IPython import get_ipython
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch.nn import functional as F
 from tqdm.auto import tqdm
 
-from utils.data.batches import bucketed_batches, pad
+from utils.data.batches import translation_batches
 from utils.data.captions import load_captions
 from utils.data.corpora import CorpusError, load_multi30k
-from utils.data.phrasebook import phrasebook_words, write_mixture
+from utils.data.phrasebook import LANGUAGES, phrasebook_words, write_mixture
 from utils.data.tokenization import PADDING_ID, train_tokenizer, word_tokenizer
-from utils.evaluate import translation_scores
+from utils.evaluate import exact_share, translation_scores
 from utils.models.recurrent import RecurrentTranslationModel
 from utils.models.transformer import TransformerTranslationModel
 from utils.pretrained import CHECKPOINTS
@@ -116,8 +115,11 @@ def train(
     history, best, average = [], {}, {}
     if state_file is not None and state_file.exists():
         history, best, average = _load_state(state_file, plain_model, optimizer, settings)
-    if averaging and not average:
-        average = {name: weight.detach().clone() for name, weight in plain_model.named_parameters()}
+    weights = {name: weight.detach() for name, weight in plain_model.named_parameters()}
+    if averaging:  # a state that was read lies on the CPU
+        average = {
+            name: average.get(name, weight).to(weight.device, copy=True) for name, weight in weights.items()
+        }
     # No bar in logs and in continuous integration, where nobody watches it.
     unwatched = not accelerator.is_main_process or bool(os.environ.get("CI"))
     # None: only in a terminal. Jupyter is none, but shows the bar as a widget.
@@ -156,10 +158,7 @@ def train(
             if averaging:
                 # a long memory would hold on to the random start, so it grows with the steps
                 keep = min(averaging, (epoch * steps + index + 1) / (epoch * steps + index + 10))
-                weights = dict(plain_model.named_parameters())
-                torch._foreach_lerp_(
-                    list(average.values()), [weights[name].detach() for name in average], 1 - keep
-                )
+                torch._foreach_lerp_(list(average.values()), list(weights.values()), 1 - keep)
             progress.update()
             progress.set_postfix(loss=f"{loss_sum / (index + 1):.3f}", refresh=False)
         seconds = time.perf_counter() - started
@@ -339,17 +338,13 @@ def fit_translator(
         for tokenizer, texts in zip(tokenizers, pairs, strict=True)
     )
     source_ids = [ids[1:] for ids in source_ids]  # the encoder needs no start token
-    lengths = [(len(target), len(source)) for source, target in zip(source_ids, target_ids, strict=True)]
     sources, references = map(list, validation)
-    part = len(lengths) // epochs if each_once else len(lengths)
+    part = len(source_ids) // epochs if each_once else len(source_ids)
 
     def batches(epoch):
         first = epoch * part if each_once else 0
-        order = bucketed_batches(lengths[first : first + part], batch_size, [seed, epoch])
-        return [
-            (pad([source_ids[first + i] for i in batch]), pad([target_ids[first + i] for i in batch]))
-            for batch in order
-        ]
+        chosen = slice(first, first + part)
+        return translation_batches(source_ids[chosen], target_ids[chosen], batch_size, [seed, epoch])
 
     def validate(model):
         texts = [translation.text for translation in translator.translate(sources)]
@@ -357,7 +352,7 @@ def fit_translator(
         log_probability = sum(a.score * len(a.target_tokens) for a in aligned)
         return {
             "validation_bleu": translation_scores(texts, references)["bleu"],
-            "validation_exact": sum(map(str.__eq__, texts, references)) / len(texts),
+            "validation_exact": exact_share(texts, references),
             "validation_loss": -log_probability / sum(len(a.target_tokens) for a in aligned),
         }
 
@@ -381,17 +376,22 @@ def _load_corpus(arguments):
         parts = load_captions().train_test_split(test_size=20, seed=0)
         corpus = {"train": parts["train"], "validation": parts["test"]}
     else:
-        half, longest = arguments.count // 2, arguments.max_words
-        first, count = arguments.seed + 1, arguments.count
+        sizes = {"train": arguments.count, "validation": min(500, arguments.count // 2)}
+        seeds = {"train": arguments.seed + 1, "validation": 10**6}
         corpus = {
-            "train": Dataset.from_list(write_mixture(count, first, longest)),
-            "validation": Dataset.from_list(write_mixture(min(500, half), 10**6, longest)),
+            split: _columns(write_mixture(sizes[split], seeds[split], arguments.max_words)) for split in sizes
         }
-    limits = {"train": arguments.limit, "validation": arguments.limit}
     return [
-        [list(corpus[split][language])[: limits[split]] for language in (arguments.source, arguments.target)]
+        [
+            list(corpus[split][language])[: arguments.limit]
+            for language in (arguments.source, arguments.target)
+        ]
         for split in ("train", "validation")
     ]
+
+
+def _columns(rows):
+    return {language: [row[language] for row in rows] for language in LANGUAGES}
 
 
 def train_translator(arguments):

@@ -33,3 +33,20 @@ def bucketed_batches(lengths, batch_size, seed, batches_per_bucket=50):
         bucket = sorted(order[start : start + bucket_size].tolist(), key=lambda index: lengths[index])
         batches += [bucket[i : i + batch_size] for i in range(0, len(bucket), batch_size)]
     return [batches[i] for i in generator.permutation(len(batches))]
+
+
+def translation_batches(source_ids, target_ids, batch_size, seed):
+    """Cut sentence pairs into bucketed batches.
+
+    Args:
+        source_ids, target_ids: as many lists of token ids.
+        batch_size, seed: those of ``bucketed_batches``.
+
+    Returns:
+        A list of pairs of tensors, [batch, source] and [batch, target], padded at the end.
+    """
+    lengths = [(len(target), len(source)) for source, target in zip(source_ids, target_ids, strict=True)]
+    return [
+        (pad([source_ids[i] for i in batch]), pad([target_ids[i] for i in batch]))
+        for batch in bucketed_batches(lengths, batch_size, seed)
+    ]

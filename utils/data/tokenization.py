@@ -8,6 +8,7 @@ halves of "l'homme" and "man's": that way every piece belongs to exactly one wor
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
+LANGUAGE_NAMES = {"en": "English", "fr": "French", "de": "German"}
 PADDING, UNKNOWN, START, END = "<pad>", "<unk>", "<s>", "</s>"
 SPECIAL_TOKENS = [PADDING, UNKNOWN, START, END]  # their ids are 0, 1, 2, 3
 WORD_SIGN = "▁"  # stands for the space before a word

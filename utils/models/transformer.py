@@ -270,6 +270,9 @@ class TransformerTranslationModel(nn.Module):
             ``mask`` [batch, source].
         """
         states, mask, _ = self._read(source)
+        return self._remember(states, mask)
+
+    def _remember(self, states, mask):
         pairs = [layer.cross_attention.project_keys(states) for layer in self.decoder]
         keys, values = (torch.stack(tensors, dim=1) for tensors in zip(*pairs, strict=True))
         return {"keys": keys, "values": values, "mask": mask}
@@ -288,7 +291,7 @@ class TransformerTranslationModel(nn.Module):
             [batch, target, source], both in rows of the predicted token.
         """
         mask = causal_mask(target_in.size(1), target_in.device)
-        logits, _, _, weights = self._write(target_in, self.start(memory), memory, mask)
+        logits, _, _, weights = self._write(target_in, memory, mask)
         return logits, weights[self.alignment_layer].mean(dim=1)
 
     def step(self, token, state, memory):
@@ -303,7 +306,9 @@ class TransformerTranslationModel(nn.Module):
             Logits [batch, target_vocabulary_size], the new state, and the attention weights of the
             predicted token [batch, source].
         """
-        logits, state, _, weights = self._write(token[:, None], state, memory, None)
+        logits, presents, _, weights = self._write(token[:, None], memory, state=state)
+        keys, values = (torch.stack(tensors, dim=1) for tensors in zip(*presents, strict=True))
+        state = {"keys": keys, "values": values}
         return logits[:, 0], state, weights[self.alignment_layer].mean(dim=1)[:, 0]
 
     def attention_maps(self, source, target_in):
@@ -313,10 +318,10 @@ class TransformerTranslationModel(nn.Module):
             A dictionary of lists, one tensor [batch, heads, queries, keys] for each layer: "encoder",
             "decoder" (self-attention) and "cross" (the decoder looking at the encoder).
         """
-        encoder_weights = self._read(source)[2]
-        memory = self.encode(source)
+        states, source_mask, encoder_weights = self._read(source)
+        memory = self._remember(states, source_mask)
         mask = causal_mask(target_in.size(1), target_in.device)
-        _, _, self_weights, cross_weights = self._write(target_in, self.start(memory), memory, mask)
+        _, _, self_weights, cross_weights = self._write(target_in, memory, mask)
         return {"encoder": encoder_weights, "decoder": self_weights, "cross": cross_weights}
 
     def _embed(self, tokens, embedding, positions, first=0):
@@ -340,8 +345,8 @@ class TransformerTranslationModel(nn.Module):
             maps.append(weights)
         return self.encoder_norm(states), mask, maps
 
-    def _write(self, tokens, state, memory, mask):
-        first = state["keys"].size(3)  # how many positions were written before
+    def _write(self, tokens, memory, mask=None, state=None):
+        first = 0 if state is None else state["keys"].size(3)  # how many positions were written before
         vectors = self._embed(tokens, self.target_embedding, self.target_positions, first)
         memory_mask = memory["mask"][:, None, None]  # [batch, 1, 1, source]
         presents, self_maps, cross_maps = [], [], []
@@ -349,13 +354,12 @@ class TransformerTranslationModel(nn.Module):
             vectors, present, self_weights, cross_weights = layer(
                 vectors,
                 mask,
-                past=(state["keys"][:, index], state["values"][:, index]),
+                past=None if state is None else (state["keys"][:, index], state["values"][:, index]),
                 memory=(memory["keys"][:, index], memory["values"][:, index]),
                 memory_mask=memory_mask,
             )
             presents.append(present)
             self_maps.append(self_weights)
             cross_maps.append(cross_weights)
-        keys, values = (torch.stack(tensors, dim=1) for tensors in zip(*presents, strict=True))
         logits = F.linear(self.decoder_norm(vectors), self.target_embedding.weight, self.output_bias)
-        return logits, {"keys": keys, "values": values}, self_maps, cross_maps
+        return logits, presents, self_maps, cross_maps

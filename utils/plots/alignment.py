@@ -7,7 +7,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
 from utils.alignment import link_matrix, merge_into_words, parse_links
-from utils.data.tokenization import END
+from utils.data.tokenization import END, LANGUAGE_NAMES
 from utils.plots.style import COLORS
 
 _PRESETS = {
@@ -15,7 +15,6 @@ _PRESETS = {
     "default": LinearSegmentedColormap.from_list("attention", ["#FFFFFF", "#CC79A7", "#4A1A3A"]),
     "paper": "gray",  # Bahdanau et al. 2015, figure 3: 0 is black and 1 is white
 }
-_LANGUAGES = {"en": "English", "fr": "French", "de": "German"}
 
 
 def plot_alignment(
@@ -142,7 +141,7 @@ def _prepare(weights, source_tokens, target_tokens, merge, show_end):
 
 
 def _role(role, meaning, language):
-    language = f", {_LANGUAGES.get(language, language)}" if language else ""
+    language = f", {LANGUAGE_NAMES.get(language, language)}" if language else ""
     return f"{role}{language} ({meaning})"
 
 
