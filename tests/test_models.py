@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from utils.models.recurrent import AdditiveAttention, RecurrentTranslationModel
+from utils.models.transformer import TransformerTranslationModel
 
 
 def make_model(attention=True, **options):
@@ -12,6 +13,16 @@ def make_model(attention=True, **options):
     return RecurrentTranslationModel(20, 22, attention, embedding_size=8, hidden_size=12, **options).eval()
 
 
+def make_transformer():
+    torch.manual_seed(1)
+    return TransformerTranslationModel(20, 22, width=16, heads=4, layers=2, feed_forward_size=24).eval()
+
+
+ALL_MODELS = pytest.mark.parametrize(
+    "make",
+    [make_model, lambda: make_model(attention=False), make_transformer],
+    ids=["gru-attention", "gru", "transformer"],
+)
 SOURCE = torch.tensor([[4, 5, 6, 7, 3], [8, 9, 3, 0, 0]])
 TARGET = torch.tensor([[2, 4, 5, 6], [2, 7, 8, 9]])
 
@@ -49,9 +60,9 @@ def test_teacher_forcing_equals_decoding_step_by_step(attention, bidirectional):
             assert step_weights is None
 
 
-@pytest.mark.parametrize("attention", [True, False])
-def test_a_prediction_depends_on_earlier_target_tokens_and_on_no_later_one(attention):
-    model = make_model(attention)
+@ALL_MODELS
+def test_a_prediction_depends_on_earlier_target_tokens_and_on_no_later_one(make):
+    model = make()
     changed = TARGET.clone()
     changed[:, 2] = 11
     difference = (model(SOURCE, TARGET) - model(SOURCE, changed)).abs().amax(dim=(0, 2))
@@ -59,11 +70,11 @@ def test_a_prediction_depends_on_earlier_target_tokens_and_on_no_later_one(atten
     assert difference[2:].min() > 1e-5
 
 
-@pytest.mark.parametrize("attention", [True, False])
+@ALL_MODELS
 @settings(deadline=None, max_examples=20)
 @given(length=st.integers(1, 7), padding=st.integers(1, 6), seed=st.integers(0, 99))
-def test_padding_changes_nothing(attention, length, padding, seed):
-    model = make_model(attention)
+def test_padding_changes_nothing(make, length, padding, seed):
+    model = make()
     generator = torch.Generator().manual_seed(seed)
     source = torch.randint(4, 20, (1, length), generator=generator)
     target = torch.randint(4, 22, (1, 5), generator=generator)
