@@ -1,0 +1,100 @@
+import csv
+import re
+from collections import Counter, defaultdict
+
+import numpy as np
+import pytest
+from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics.pairwise import cosine_similarity
+
+from utils.data.reviews import REVIEWS, load_reviews
+
+HARD = {"negation", "contrast", "irony", "faint"}
+
+
+@pytest.fixture(scope="module")
+def reviews():
+    return load_reviews()
+
+
+@pytest.fixture(scope="module")
+def rows():
+    with open(REVIEWS, encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_every_split_is_balanced_and_labels_follow_the_stars(reviews):
+    assert sum(map(len, reviews.values())) >= 1500
+    for split in reviews.values():
+        assert abs(np.mean(split["label"]) - 0.5) < 0.02
+    for split in reviews.values():
+        for label, stars in zip(split["label"], split["stars"], strict=True):
+            assert stars == 3 or label == (stars > 3)
+    assert {kind for split in reviews.values() for kind in split["kind"]} == HARD | {"plain"}
+    assert set(reviews["challenge"]["kind"]) == HARD
+    for kind in HARD:
+        assert Counter(reviews["test"]["kind"])[kind] >= 25
+
+
+def test_reviews_vary_in_length(rows):
+    lengths = [len(row["text"].split()) for row in rows]
+    assert min(lengths) >= 5
+    assert np.percentile(lengths, 90) > 3 * np.percentile(lengths, 10)
+
+
+def words(text):
+    return re.findall(r"[a-z0-9']+", text.lower())
+
+
+def test_no_run_of_five_words_is_in_more_than_three_reviews(rows):
+    found = defaultdict(set)
+    for row in rows:
+        tokens = words(row["text"])
+        for i in range(len(tokens) - 4):
+            found[tuple(tokens[i : i + 5])].add(row["id"])
+    assert not {run: ids for run, ids in found.items() if len(ids) > 3}
+
+
+def test_no_two_reviews_are_nearly_the_same(rows):
+    assert len({row["id"] for row in rows}) == len(rows)
+    counts = TfidfVectorizer(ngram_range=(1, 2)).fit_transform([row["text"] for row in rows])
+    similarity = np.triu(cosine_similarity(counts), 1)
+    assert similarity.max() < 0.6
+
+
+def test_counting_words_is_neither_enough_nor_useless(reviews):
+    vectorizer = CountVectorizer()
+    counts = vectorizer.fit_transform(reviews["train"]["text"])
+    classifier = LogisticRegression(max_iter=2000).fit(counts, reviews["train"]["label"])
+    right = classifier.predict(vectorizer.transform(reviews["test"]["text"])) == reviews["test"]["label"]
+    hard = np.array([kind in HARD for kind in reviews["test"]["kind"]])
+    assert 0.65 <= right.mean() <= 0.88
+    assert right[hard].mean() <= 0.65
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("label", "mixed", "r0001 has the label 'mixed'"),
+        ("split", "dev", "r0001 has the split 'dev'"),
+        ("stars", "6", "r0001 has the stars '6'"),
+        ("text", "  ", "r0001 has no text"),
+    ],
+)
+def test_a_broken_line_is_named(tmp_path, column, value, message):
+    row = {
+        "id": "r0001",
+        "split": "train",
+        "label": "positive",
+        "stars": "5",
+        "kind": "plain",
+        "text": "Yes!",
+    }
+    path = tmp_path / "reviews.csv"
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, row)
+        writer.writeheader()
+        writer.writerow(row | {column: value})
+    with pytest.raises(ValueError, match=message):
+        load_reviews(path)
