@@ -1,5 +1,6 @@
 import csv
 import gzip
+import zipfile
 
 import pytest
 from hypothesis import given
@@ -142,9 +143,57 @@ def test_a_corpus_is_verified_and_read_line_by_line(monkeypatch, tmp_path):
     monkeypatch.setenv(corpora.DATA_VARIABLE, str(tmp_path))
     with pytest.raises(corpora.CorpusError, match=r"damaged or another version.*expected d79cfa"):
         corpora.load_multi30k("en", "fr")
-    monkeypatch.setattr(corpora, "MULTI30K_CHECKSUMS", checksums)
+    monkeypatch.setitem(corpora.CHECKSUMS, "multi30k", checksums)
     data = corpora.load_multi30k("en", "fr")
     assert data["test"][0] == {"en": "test_2016_flickr en", "fr": "test_2016_flickr fr"}
     assert data["train"]["fr"][1] == "second\u2028line"
     with pytest.raises(ValueError, match="'es'"):
         corpora.load_multi30k("en", "es")
+
+
+@pytest.fixture
+def archive(monkeypatch, tmp_path):
+    """Puts files into a zip archive where the corpora are looked for."""
+
+    def write(name, files):
+        folder = tmp_path / "nltk_data" / "corpora"
+        folder.mkdir(parents=True, exist_ok=True)
+        with zipfile.ZipFile(folder / name, "w") as file:
+            for path, text in files.items():
+                file.writestr(path, text)
+        monkeypatch.setenv(corpora.DATA_VARIABLE, str(tmp_path))
+        monkeypatch.setitem(corpora.CHECKSUMS["nltk_data/corpora"], name, corpora.sha256(folder / name))
+
+    return write
+
+
+def test_brown_is_read_as_running_text(archive):
+    text = (
+        "\n\n\tHe/pps said/vbd ``/`` no/at ''/'' ,/, (/( twice/rb )/) ./.\n\tThen/rb 1\\/2/cd ./.\n\n\n\tA/at"
+    )
+    archive("brown.zip", {"brown/cb07": text, "brown/README": "not/this"})
+    (row,) = corpora.load_brown()
+    assert row == {"name": "cb07", "category": "b", "text": 'He said "no", (twice). Then 1\\/2.\nA'}
+
+
+def test_labels_of_film_reviews_come_from_their_folders(archive):
+    archive("movie_reviews.zip", {f"movie_reviews/{x}/cv1.txt": f"{x} film .\nend ." for x in ("neg", "pos")})
+    assert corpora.load_movie_reviews()[:] == {
+        "name": ["cv1", "cv1"],
+        "text": ["neg film. end.", "pos film. end."],
+        "label": [0, 1],
+    }
+    archive(
+        "sentence_polarity.zip",
+        {f"sentence_polarity/rt-polarity.{x}": f"{x} one .\n{x} two \n" for x in ("neg", "pos")},
+    )
+    sentences = corpora.load_sentence_polarity()
+    assert sentences["text"][:] == ["neg one.", "neg two", "pos one.", "pos two"]
+    assert sentences["label"][:] == [0, 0, 1, 1]
+
+
+def test_an_archive_is_verified(archive, monkeypatch):
+    archive("brown.zip", {})
+    monkeypatch.setitem(corpora.CHECKSUMS["nltk_data/corpora"], "brown.zip", "0" * 64)
+    with pytest.raises(corpora.CorpusError, match=r"brown\.zip is damaged.*fetch it again from https"):
+        corpora.load_brown()

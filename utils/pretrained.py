@@ -6,6 +6,9 @@ import importlib.util
 import sys
 from pathlib import Path
 
+import torch
+from safetensors.torch import load_file, save_file
+
 from utils.data.corpora import sha256
 
 CHECKPOINTS = Path(__file__).parents[1] / "data" / "checkpoints"
@@ -62,6 +65,36 @@ def verify_folder(path):
         expected, name = line.split("  ", maxsplit=1)
         _verify_file(folder / name, expected, restore)
     return folder
+
+
+def save_weights(model, folder):
+    """Write a model's weights in half precision as ``model.safetensors``, making the folder if need be."""
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    weights = {
+        name: tensor.detach().to("cpu", torch.float16).contiguous()
+        for name, tensor in model.state_dict().items()
+    }
+    save_file(weights, Path(folder) / "model.safetensors", metadata={"format": "pt"})
+
+
+def load_weights(model, folder):
+    """Read a verified folder's ``model.safetensors`` into a model.
+
+    Raises:
+        CheckpointError: the weights are those of another model; names a tensor that differs.
+    """
+    weights = load_file(Path(folder) / "model.safetensors")
+    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    differing = sorted(k for k in expected | found if expected.get(k) != found.get(k))
+    if differing:
+        first = differing[0]
+        raise CheckpointError(
+            f"the weights in {folder} do not fit the model in its config.json: {first} has shape "
+            f"{found.get(first)}, expected {expected.get(first)} ({len(differing)} tensors differ). "
+            "The folder mixes files of two checkpoints; restore it as a whole."
+        )
+    model.load_state_dict(weights)
 
 
 def _packages():

@@ -29,13 +29,16 @@ from tqdm.auto import tqdm
 
 from utils.data.batches import translation_batches
 from utils.data.captions import load_captions
-from utils.data.corpora import CorpusError, load_multi30k
+from utils.data.corpora import CorpusError, load_brown, load_movie_reviews, load_multi30k
 from utils.data.phrasebook import LANGUAGES, phrasebook_words, write_mixture
+from utils.data.reviews import load_reviews
 from utils.data.tokenization import PADDING_ID, train_tokenizer, word_tokenizer
 from utils.evaluate import exact_share, translation_scores
+from utils.language_model import LanguageModel, load_language_model
+from utils.models.language_model import RecurrentLanguageModel, language_model_loss
 from utils.models.recurrent import RecurrentTranslationModel
 from utils.models.transformer import TransformerTranslationModel
-from utils.pretrained import CHECKPOINTS
+from utils.pretrained import CHECKPOINTS, CheckpointError
 from utils.translator import Translator
 
 
@@ -58,6 +61,21 @@ def learning_rate_at(step, total_steps, peak, warm_up=0.1):
     return peak * 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, total_steps - rise)))
 
 
+def slanted_triangular(step, total_steps, peak, warm_up=0.1, ratio=32):
+    """A short linear rise and a long linear fall (Howard and Ruder 2018, equation 3).
+
+    Args:
+        step: the step, from 0.
+        total_steps: steps of the whole training.
+        peak: the highest rate.
+        warm_up: share of the steps that rise.
+        ratio: how many times smaller than the peak the lowest rate is.
+    """
+    rise = max(1, int(warm_up * total_steps))
+    share = step / rise if step < rise else 1 - (step - rise) / max(1, total_steps - rise)
+    return peak * (1 + share * (ratio - 1)) / ratio
+
+
 def train(
     model,
     batches,
@@ -75,6 +93,8 @@ def train(
     patience=5,
     mixed_precision="no",
     averaging=0.0,
+    groups=None,
+    schedule=learning_rate_at,
 ):
     """Train a model and leave it with the weights of its best epoch.
 
@@ -97,6 +117,10 @@ def train(
         mixed_precision: "no", "bf16" or "fp16", as `accelerate` means it.
         averaging: if not 0, what is validated and kept is a running average of the weights, which
             keeps this share of itself at each step (Polyak and Juditsky 1992).
+        groups: lists of parameters that learn in ways of their own, as triples (parameters, factor,
+            first epoch): the learning rate is multiplied by the factor, and until the first epoch
+            (counted from 0) they stay as they are. None: one group, all parameters.
+        schedule: ``schedule(step, total_steps, learning_rate)`` gives the rate of a step.
 
     Returns:
         The history: one dictionary of figures for each epoch.
@@ -107,7 +131,10 @@ def train(
     """
     accelerator = Accelerator(mixed_precision=mixed_precision)
     set_seed(seed)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=weight_decay)
+    groups = [(list(parameters), *rest) for parameters, *rest in groups or [(model.parameters(), 1.0, 0)]]
+    optimizer = torch.optim.AdamW(
+        [{"params": parameters} for parameters, *_ in groups], lr=learning_rate, weight_decay=weight_decay
+    )
     model, optimizer = accelerator.prepare(model, optimizer)
     plain_model = accelerator.unwrap_model(model)
     processes, rank = accelerator.num_processes, accelerator.process_index
@@ -136,12 +163,16 @@ def train(
         mine = epoch_batches[rank::processes][:steps]
         started, tokens, loss_sum = time.perf_counter(), 0, 0.0
         model.train()
+        for parameters, _, first_epoch in groups:
+            for parameter in parameters:
+                parameter.requires_grad_(epoch >= first_epoch)
         if progress.total is None:
             progress.reset(total=epochs * steps)
             progress.update(epoch * steps)
         for index, batch in enumerate(mine):
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate_at(epoch * steps + index, epochs * steps, learning_rate)
+            rate = schedule(epoch * steps + index, epochs * steps, learning_rate)
+            for group, (_, factor, _) in zip(optimizer.param_groups, groups, strict=True):
+                group["lr"] = rate * factor
             with accelerator.autocast():
                 loss, count = loss_function(model, [tensor.to(accelerator.device) for tensor in batch])
             accelerator.backward(loss)
@@ -184,8 +215,8 @@ def train(
         plain_model.load_state_dict(latest)
         history.append(record)
         if accelerator.is_main_process and state_file is not None:
-            groups = {"model": latest, "best": best, "average": average}
-            _save_state(state_file, groups, optimizer, history, settings)
+            kept = {"model": latest, "best": best, "average": average}
+            _save_state(state_file, kept, optimizer, history, settings)
             accelerator.print(json.dumps(record), flush=True)
     progress.close()
     plain_model.load_state_dict(best)
@@ -411,13 +442,7 @@ def train_translator(arguments):
     longest = max(len(encoding.ids) for encoding in tokenizers[arguments.source].encode_batch(pairs[0])) - 1
     translator = new_translator(arguments.model, tokenizers, arguments.seed, longest, **sizes)
     name = f"{arguments.corpus}-{arguments.source}-{arguments.target}-{arguments.model}"
-    output = Path(arguments.output or CHECKPOINTS / name)
-    state_folder = Path(arguments.state or Path("runs") / output.name)
-    not_settings = ("function", "output", "state", "restart", "command")
-    settings = {k: v for k, v in vars(arguments).items() if k not in not_settings}
-    main_process = int(os.environ.get("RANK", "0")) == 0
-    if arguments.restart and main_process:
-        shutil.rmtree(state_folder, ignore_errors=True)
+    output, state_folder, settings = _places(arguments, name)
     history = fit_translator(
         translator,
         pairs,
@@ -433,17 +458,22 @@ def train_translator(arguments):
         mixed_precision=arguments.mixed_precision,
         averaging=arguments.averaging,
     )
-    if not main_process:
-        return output
-    best = max(history, key=lambda record: record["validation_bleu"])
+    if _is_main_process():
+        _save(translator, output, settings, history, "validation_bleu", started)
+    return output
+
+
+def _save(trained, output, settings, history, monitor, started):
+    """Write a checkpoint and, beside it, how it was trained."""
+    best = max(history, key=lambda record: record[monitor])
     seconds = sum(record["seconds"] for record in history)
     report = {
         "settings": settings,
-        "parameters": sum(parameter.numel() for parameter in translator.model.parameters()),
+        "parameters": sum(parameter.numel() for parameter in trained.model.parameters()),
         "training_seconds": round(seconds),
         "tokens_per_second": round(sum(r["tokens_per_second"] * r["seconds"] for r in history) / seconds),
         "best_epoch": best["epoch"],
-        "validation_bleu": round(best["validation_bleu"], 2),
+        monitor: round(best[monitor], 2),
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads"
         + (f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""),
         "torch": torch.__version__,
@@ -451,11 +481,139 @@ def train_translator(arguments):
     }
     output.mkdir(parents=True, exist_ok=True)
     (output / "training.json").write_text(json.dumps(report, indent=1) + "\n")
-    translator.model = translator.model.cpu()
-    translator.save_pretrained(output)
+    trained.model = trained.model.cpu()
+    trained.save_pretrained(output)
     elapsed = time.perf_counter() - started
     print(f"saved {output}: best epoch {best['epoch']}, {elapsed:.0f} s in this run")
+
+
+def fit_language_model(
+    language_model, texts, validation, *, epochs, window=64, batch_size=32, seed=0, **options
+):
+    """Train a language model on running text.
+
+    The text is cut into windows, which are shuffled and read from a fresh state; where the cuts fall
+    changes with each epoch.
+
+    Args:
+        language_model: a ``LanguageModel``; its model is changed.
+        texts: what to learn from, a list of strings.
+        validation: other texts, which choose the best epoch.
+        epochs: passes over the texts.
+        window: tokens that are predicted in one piece.
+        batch_size: windows in a step.
+        seed: fixes the order of the windows and everything else that is drawn.
+        options: those of ``train``.
+
+    Returns:
+        The history: for each epoch the loss, the seconds, and of the validation texts the perplexity
+        per word and the mean log-probability of a word, in nats.
+
+    Raises:
+        ValueError: the texts are too short for two windows.
+    """
+    stream = torch.tensor([token for ids in language_model.encode(texts) for token in ids])
+    count = len(stream) // window - 1  # as many at every offset
+    if count < 1:
+        raise ValueError(
+            f"the texts have {len(stream)} tokens; windows of {window} need at least {2 * window}"
+        )
+
+    def batches(epoch):
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+        offset = int(torch.randint(window, (), generator=generator))
+        windows = stream[offset:].unfold(0, window + 1, window)  # [windows, window + 1]; one token shared
+        return [(windows[rows],) for rows in torch.randperm(count, generator=generator).split(batch_size)]
+
+    def validate(_):
+        perplexity = language_model.perplexity(validation)
+        return {"validation_perplexity": perplexity, "validation_log_probability": -math.log(perplexity)}
+
+    def loss_function(model, batch):
+        (tokens,) = batch
+        return language_model_loss(model(tokens)[0], tokens), tokens[:, 1:].numel()
+
+    return train(
+        language_model.model,
+        batches,
+        loss_function,
+        validate,
+        monitor="validation_log_probability",
+        epochs=epochs,
+        seed=seed,
+        **options,
+    )
+
+
+def language_model_texts(corpus):
+    """Texts to train, validate and test a language model on, whole documents in each.
+
+    Args:
+        corpus: "brown", "movie-reviews", or "reviews", those of this project, which are its own
+            splits. Of the others every twentieth text validates, and another twentieth is for tests.
+
+    Returns:
+        A dictionary with the lists of texts "train", "validation" and "test".
+
+    Raises:
+        CorpusError: the corpus is not available.
+    """
+    if corpus == "reviews":
+        reviews = load_reviews()
+        return {split: list(reviews[split]["text"]) for split in ("train", "validation", "test")}
+    texts = list((load_brown() if corpus == "brown" else load_movie_reviews())["text"])
+    others = [text for i, text in enumerate(texts) if i % 10]
+    return {"train": others, "validation": texts[::20], "test": texts[10::20]}
+
+
+def train_language_model(arguments):
+    """Train a language model as the command line says; returns the folder of its checkpoint."""
+    started = time.perf_counter()
+    texts = language_model_texts(arguments.corpus)
+    if arguments.start:
+        language_model = load_language_model(arguments.start)
+    else:
+        tokenizer = train_tokenizer(texts["train"], "en", arguments.vocabulary_size, lowercase=True)
+        set_seed(arguments.seed)
+        network = RecurrentLanguageModel(
+            tokenizer.get_vocab_size(), arguments.embedding_size, arguments.hidden_size
+        )
+        language_model = LanguageModel(network, tokenizer)
+    language_model.model.dropout = arguments.dropout
+    language_model.model.word_dropout = arguments.word_dropout
+    output, state_folder, settings = _places(arguments, f"language-model-{arguments.corpus}")
+    history = fit_language_model(
+        language_model,
+        texts["train"][: arguments.limit],
+        texts["validation"][: arguments.limit],
+        epochs=arguments.epochs,
+        window=arguments.window,
+        batch_size=arguments.batch_size,
+        learning_rate=arguments.learning_rate,
+        state_folder=state_folder,
+        settings=settings,
+        seed=arguments.seed,
+        patience=arguments.patience,
+        mixed_precision=arguments.mixed_precision,
+        averaging=arguments.averaging,
+    )
+    if _is_main_process():
+        _save(language_model, output, settings, history, "validation_log_probability", started)
     return output
+
+
+def _is_main_process():
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+def _places(arguments, name):
+    """Folder of the checkpoint, folder of the state (emptied where asked), and the settings."""
+    output = Path(arguments.output or CHECKPOINTS / name)
+    state_folder = Path(arguments.state or Path("runs") / output.name)
+    not_settings = ("function", "output", "state", "restart", "command")
+    if arguments.restart and _is_main_process():
+        shutil.rmtree(state_folder, ignore_errors=True)
+    return output, state_folder, {k: v for k, v in vars(arguments).items() if k not in not_settings}
 
 
 def build_parser():
@@ -486,32 +644,53 @@ def build_parser():
     add("--one-way", action="store_true", help="an encoder that reads in one direction")
     add("--source", choices=["en", "de", "fr"], default="en", help="language that is read")
     add("--target", choices=["en", "de", "fr"], default="fr", help="language that is written")
-    add("--epochs", type=int, default=24, help="passes over the data, at most")
-    add("--patience", type=int, default=8, help="epochs without improvement before stopping early")
-    add("--batch-size", type=int, default=64, help="sentence pairs in a step of one process")
-    add("--learning-rate", type=float, default=3e-3, help="highest learning rate")
     add("--label-smoothing", type=float, default=0.1, help="probability spread over the vocabulary")
-    add("--dropout", type=float, default=0.3, help="share of units dropped in training")
-    add("--vocabulary-size", type=int, default=5000, help="sub-word pieces of each language")
     add("--embedding-size", type=int, default=192, help="recurrent: width of the token vectors")
     add("--hidden-size", type=int, default=256, help="recurrent: width of the states")
     add("--width", type=int, default=192, help="transformer: width of the vectors")
     add("--heads", type=int, default=4, help="transformer: heads of each attention")
     add("--layers", type=int, default=3, help="transformer: layers of the encoder and of the decoder")
     add("--feed-forward-size", type=int, default=384, help="transformer: width inside the feed-forward")
+    _add_training_options(translator, epochs=24, batch_size=64, learning_rate=3e-3, dropout=0.3)
+    model = commands.add_parser(
+        "language-model",
+        help="a recurrent language model of English",
+        description="Train a language model and save it as a checkpoint.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    model.set_defaults(function=train_language_model)
+    add = model.add_argument
+    add("--corpus", choices=["brown", "movie-reviews", "reviews"], default="brown", help="what to train on")
+    add("--start", help="checkpoint to go on from, instead of random weights")
+    add("--window", type=int, default=64, help="tokens that are predicted in one piece")
+    add("--embedding-size", type=int, default=256, help="width of the token vectors")
+    add("--hidden-size", type=int, default=480, help="width of the hidden state")
+    add("--word-dropout", type=float, default=0.05, help="share of the words dropped in a step")
+    _add_training_options(model, epochs=30, batch_size=32, learning_rate=3e-3, dropout=0.2)
+    return parser
+
+
+def _add_training_options(command, **defaults):
+    add = command.add_argument
+    add("--epochs", type=int, help="passes over the data, at most")
+    add("--patience", type=int, default=8, help="epochs without improvement before stopping early")
+    add("--batch-size", type=int, help="sequences in a step of one process")
+    add("--learning-rate", type=float, help="highest learning rate")
+    add("--dropout", type=float, help="share of units dropped in training")
+    add("--vocabulary-size", type=int, default=5000, help="sub-word pieces of each language")
     add("--averaging", type=float, default=0.0, help="running average of the weights: what it keeps a step")
     add("--seed", type=int, default=0, help="fixes everything that is drawn")
-    add("--limit", type=int, help="train on the first LIMIT pairs only, for a quick try")
+    add("--limit", type=int, help="train on the first LIMIT texts or pairs only, for a quick try")
     add("--mixed-precision", choices=["no", "bf16", "fp16"], default="no", help="precision of products")
     add("--output", help="folder of the checkpoint (default: data/checkpoints/NAME)")
     add("--state", help="folder of the resumable state (default: runs/NAME)")
     add("--restart", action="store_true", help="forget a saved state and start anew")
-    return parser
+    command.set_defaults(**defaults)
 
 
 if __name__ == "__main__":
     parsed = build_parser().parse_args()
     try:
         parsed.function(parsed)
-    except (CorpusError, ResumeError) as problem:
+    except (CheckpointError, CorpusError, ResumeError) as problem:
         sys.exit(f"error: {problem}")

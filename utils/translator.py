@@ -8,7 +8,6 @@ from pathlib import Path
 
 import torch
 from huggingface_hub import ModelHubMixin
-from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
@@ -16,7 +15,7 @@ from utils.data.batches import pad
 from utils.data.tokenization import END_ID, PADDING_ID, SPECIAL_TOKENS, START_ID, UNKNOWN_ID
 from utils.models.recurrent import RecurrentTranslationModel
 from utils.models.transformer import TransformerTranslationModel
-from utils.pretrained import CheckpointError, verify_folder, write_checksums
+from utils.pretrained import CheckpointError, load_weights, save_weights, verify_folder, write_checksums
 
 MODEL_TYPES = {
     "recurrent-translation": RecurrentTranslationModel,
@@ -180,12 +179,7 @@ class Translator(ModelHubMixin):
 
     def _save_pretrained(self, save_directory):
         folder = Path(save_directory)
-        folder.mkdir(parents=True, exist_ok=True)
-        weights = {
-            name: tensor.detach().to("cpu", torch.float16).contiguous()
-            for name, tensor in self.model.state_dict().items()
-        }
-        save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+        save_weights(self.model, folder)
         self.source_tokenizer.save(str(folder / "source_tokenizer.json"))
         self.target_tokenizer.save(str(folder / "target_tokenizer.json"))
         config = {
@@ -231,18 +225,7 @@ def load_translator(path):
             f"translators have one of the types {sorted(MODEL_TYPES)}"
         )
     model = MODEL_TYPES[model_type](**config["model"])
-    weights = load_file(folder / "model.safetensors")
-    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
-    if expected != found:
-        differing = sorted(k for k in expected | found if expected.get(k) != found.get(k))
-        first = differing[0]
-        raise CheckpointError(
-            f"the weights in {folder} do not fit the model in its config.json: {first} has shape "
-            f"{found.get(first)}, expected {expected.get(first)} ({len(differing)} tensors differ). "
-            "The folder mixes files of two checkpoints; restore it as a whole."
-        )
-    model.load_state_dict(weights)
+    load_weights(model, folder)
     return Translator(
         model.eval(),
         Tokenizer.from_file(str(folder / "source_tokenizer.json")),

@@ -55,13 +55,14 @@ def word_tokenizer(sentences, language):
     return tokenizer
 
 
-def train_tokenizer(sentences, language, vocabulary_size=4000):
+def train_tokenizer(sentences, language, vocabulary_size=4000, lowercase=False):
     """Learn a byte-pair encoding from sentences.
 
     Args:
         sentences: an iterable of strings.
         language: "en", "fr" or "de"; decides how apostrophes are attached.
         vocabulary_size: number of pieces, the four special tokens included.
+        lowercase: whether capitals are read as small letters.
 
     Returns:
         A ``tokenizers.Tokenizer`` whose ``encode`` gives ``<s> pieces </s>``.
@@ -78,6 +79,7 @@ def train_tokenizer(sentences, language, vocabulary_size=4000):
             normalizers.Replace(Regex(r" (?=[.,;:!?)])"), ""),
         ]
         + ([normalizers.Replace(Regex(joined), "")] if joined else [])
+        + ([normalizers.Lowercase()] if lowercase else [])
     )
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [

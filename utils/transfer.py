@@ -1,0 +1,198 @@
+"""Transfer learning: a body that was trained before, and a new head for the task at hand.
+
+A *body* turns token ids into one vector for each position; a *head* turns the vectors of a text into
+scores of labels. The body may be a language model of this project or one from `transformers`.
+"""
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from utils.data.batches import bucketed_batches, pad
+from utils.data.tokenization import PADDING_ID
+from utils.train import train
+
+
+class LanguageModelBody(nn.Module):
+    """The hidden states of a ``RecurrentLanguageModel``, without its output layer.
+
+    Args:
+        model: the language model's network; it is used, not copied.
+    """
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+        self.width = model.config["hidden_size"]
+
+    def forward(self, tokens, mask):
+        """Hidden states [batch, time, width]; padding comes last, so it changes nothing before it."""
+        return self.model.read(tokens)[0]
+
+    def layers(self):
+        """The parameters from the input upwards, in groups that can learn at different rates."""
+        return [list(self.model.embedding.parameters()), list(self.model.lstm.parameters())]
+
+
+class TransformersBody(nn.Module):
+    """The last hidden states of an encoder from `transformers`, such as MiniLM.
+
+    Args:
+        model: what ``AutoModel`` loads; it is used, not copied.
+    """
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+        self.width = model.config.hidden_size
+
+    def forward(self, tokens, mask):
+        """Hidden states [batch, time, width] of the last layer."""
+        return self.model(input_ids=tokens, attention_mask=mask.long()).last_hidden_state
+
+    def layers(self):
+        """The parameters from the input upwards: the embeddings, then layer by layer."""
+        return [
+            list(self.model.embeddings.parameters()),
+            *(list(layer.parameters()) for layer in self.model.encoder.layer),
+        ]
+
+
+def pool(states, mask, how="concat"):
+    """One vector for each text.
+
+    Args:
+        states: [batch, time, width].
+        mask: True where there is a token, [batch, time].
+        how: "mean", or "concat": the last state, the largest value and the mean of each unit, side by
+            side (Howard and Ruder 2018, section 3.3).
+
+    Returns:
+        [batch, width], or [batch, 3 · width] for "concat".
+
+    Raises:
+        ValueError: another way.
+    """
+    if how not in ("mean", "concat"):
+        raise ValueError(f'texts are pooled by "mean" or "concat", not {how!r}')
+    weights = mask.unsqueeze(-1).to(states.dtype)  # [batch, time, 1]
+    mean = (states * weights).sum(dim=1) / weights.sum(dim=1)
+    if how == "mean":
+        return mean
+    last = states[torch.arange(len(states)), mask.sum(dim=1) - 1]
+    largest = states.masked_fill(~mask.unsqueeze(-1), -torch.inf).amax(dim=1)
+    return torch.cat([last, largest, mean], dim=-1)
+
+
+class TextClassifier(nn.Module):
+    """A body with a head.
+
+    Args:
+        body: a module with ``width`` and ``layers()``, called as ``body(tokens, mask)``.
+        labels: number of labels.
+        pooling: "mean" or "concat"; see ``pool``.
+        head_size: width of the head's hidden layer; 0 makes the head linear.
+        dropout: share of the units that the head drops in training.
+    """
+
+    def __init__(self, body, labels=2, pooling="concat", head_size=50, dropout=0.1):
+        super().__init__()
+        self.body, self.pooling = body, pooling
+        width = body.width * (3 if pooling == "concat" else 1)
+        hidden = [nn.Linear(width, head_size), nn.ReLU(), nn.Dropout(dropout)] if head_size else []
+        self.head = nn.Sequential(
+            nn.LayerNorm(width), nn.Dropout(dropout), *hidden, nn.Linear(head_size or width, labels)
+        )
+
+    def forward(self, tokens):
+        """Scores [batch, labels] of token ids [batch, time], padded at the end."""
+        mask = tokens != PADDING_ID
+        return self.head(pool(self.body(tokens, mask), mask, self.pooling))
+
+    @torch.no_grad()
+    def predict(self, ids, batch_size=64):
+        """The likeliest label of each text, given as a list of token ids: a tensor [texts]."""
+        self.eval()
+        order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
+        found = torch.empty(len(ids), dtype=torch.long)
+        for start in range(0, len(order), batch_size):
+            chunk = order[start : start + batch_size]
+            found[chunk] = self(pad([ids[i] for i in chunk])).argmax(dim=-1)
+        return found
+
+    def accuracy(self, ids, labels):
+        """Share of the texts whose likeliest label is the right one."""
+        return (self.predict(ids) == torch.tensor(labels)).float().mean().item()
+
+
+def fit_classifier(
+    classifier,
+    ids,
+    labels,
+    validation,
+    *,
+    epochs,
+    learning_rate,
+    batch_size=16,
+    seed=0,
+    frozen=False,
+    layer_decay=1.0,
+    unfreeze_every=0,
+    **options,
+):
+    """Train a classifier; the techniques of ULMFiT (Howard and Ruder 2018, section 3.3) can be switched on.
+
+    Args:
+        classifier: a ``TextClassifier``; it is changed.
+        ids: token ids of each text, a list of lists.
+        labels: the label of each text, from 0.
+        validation: ids and labels of other texts, which choose the best epoch.
+        epochs: passes over the texts.
+        learning_rate: peak rate of the head.
+        batch_size: texts in a step.
+        seed: fixes the order of the texts and everything else that is drawn.
+        frozen: whether the body stays as it is, and the head alone learns.
+        layer_decay: each group of layers learns at this share of the rate of the group above it
+            (discriminative fine-tuning; the paper divides by 2.6).
+        unfreeze_every: if not 0, the head learns alone at first, and after each so many epochs one
+            more group of layers joins in, from above (gradual unfreezing).
+        options: those of ``train``; the paper's schedule is ``schedule=slanted_triangular``.
+
+    Returns:
+        The history: for each epoch the loss, the seconds, and the accuracy on ``validation``.
+
+    Raises:
+        ValueError: no texts, or not as many labels as texts.
+    """
+    if not ids or len(ids) != len(labels):
+        raise ValueError(f"as many labels as texts are needed, and at least one: {len(ids)}, {len(labels)}")
+    head_first = list(classifier.head.parameters())
+    if frozen:
+        groups = [(head_first, 1.0, 0)]
+        classifier.body.requires_grad_(False)
+    else:
+        downwards = classifier.body.layers()[::-1]
+        groups = [(head_first, 1.0, 0)] + [
+            (parameters, layer_decay**depth, depth * unfreeze_every)
+            for depth, parameters in enumerate(downwards, start=1)
+        ]
+    lengths = [len(row) for row in ids]
+
+    def batches(epoch):
+        return [
+            (pad([ids[i] for i in batch]), torch.tensor([labels[i] for i in batch]))
+            for batch in bucketed_batches(lengths, batch_size, [seed, epoch])
+        ]
+
+    return train(
+        classifier,
+        batches,
+        lambda model, batch: (F.cross_entropy(model(batch[0]), batch[1]), batch[0].numel()),
+        lambda model: {"validation_accuracy": model.accuracy(*validation)},
+        monitor="validation_accuracy",
+        epochs=epochs,
+        learning_rate=learning_rate,
+        seed=seed,
+        groups=groups,
+        **options,
+    )
