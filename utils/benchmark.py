@@ -2,24 +2,29 @@
 
     python -m utils.benchmark
 
-Prints the share of the machine's matrix-product rate that a training step on Multi30k puts to use, with
-the formula, and the seconds that greedy decoding of the 1,000 test captions takes.
+For the two translators with attention that were trained on Multi30k, it prints how many target tokens a
+training step works off in a second, the share of the machine's matrix-product rate that the Transformer
+puts to use, with the formula, and the seconds that greedy decoding of the 1,000 test captions takes.
 """
 
 import argparse
+import copy
+import itertools
 import json
+import platform
 import sys
 import time
+from pathlib import Path
 
 import torch
 from torch import nn
 
 from utils.data.batches import translation_batches
 from utils.data.corpora import CorpusError, load_multi30k
-from utils.data.tokenization import PADDING_ID, train_tokenizer
-from utils.models.transformer import MultiHeadAttention
+from utils.data.tokenization import PADDING_ID
+from utils.models.transformer import MultiHeadAttention, TransformerTranslationModel
 from utils.pretrained import CheckpointError
-from utils.train import new_translator, translation_loss
+from utils.train import translation_loss
 from utils.translator import load_translator
 
 
@@ -70,7 +75,17 @@ def useful_operations(model, source, target):
 
 
 def training_step(model, batches, precision=torch.float32):
-    """Time training steps over batches: ``{"seconds", "operations_per_second", "tokens_per_second"}``."""
+    """Time training steps over batches.
+
+    Args:
+        model: a translation model; its weights are changed.
+        batches: pairs of tensors of token ids, source and target.
+        precision: ``torch.float32`` or ``torch.bfloat16``, that of the products.
+
+    Returns:
+        ``{"seconds", "tokens_per_second", "operations_per_second"}``, with target tokens and useful
+        operations; these are counted for Transformers alone, and None for others.
+    """
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
     model.train()
     tokens = sum(int((target[:, 1:] != PADDING_ID).sum()) for _, target in batches)
@@ -84,12 +99,11 @@ def training_step(model, batches, precision=torch.float32):
             optimizer.zero_grad()
 
     seconds = best_seconds(run, 2)
-    operations = sum(useful_operations(model, *batch) for batch in batches)
-    return {
-        "seconds": seconds,
-        "operations_per_second": operations / seconds,
-        "tokens_per_second": tokens / seconds,
-    }
+    rates = {"seconds": seconds, "tokens_per_second": tokens / seconds, "operations_per_second": None}
+    if isinstance(model, TransformerTranslationModel):
+        operations = sum(useful_operations(model, *batch) for batch in batches)
+        rates["operations_per_second"] = operations / seconds
+    return rates
 
 
 def layer_seconds(kind, length, width=128, batch=1, repeats=5):
@@ -123,39 +137,53 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(prog="python -m utils.benchmark", description="Measure speed.")
     parser.add_argument("--batches", type=int, default=20, help="training batches to time (default 20)")
     parser.add_argument("--batch-size", type=int, default=64, help="caption pairs in a batch (default 64)")
-    parser.add_argument("--checkpoint", default="multi30k-en-fr-transformer", help="what decodes")
+    parser.add_argument(
+        "--checkpoints",
+        nargs="+",
+        default=["multi30k-en-fr-transformer", "multi30k-en-fr-gru-attention"],
+        help="translators of captions from English to French (default: both that are shipped)",
+    )
+    parser.add_argument("--output", help="a JSON file that gets the measurements as well")
     options = parser.parse_args(arguments)
     try:
         corpus = load_multi30k("en", "fr")
-        translator = load_translator(options.checkpoint)
+        translators = {name: load_translator(name) for name in options.checkpoints}
     except (CheckpointError, CorpusError) as error:
         sys.exit(f"error: {error}")
+    report = {"machine": f"{platform.machine()}, {torch.get_num_threads()} threads", "steps": []}
     rate = product_rate()
-    print(json.dumps({"matrix product, single precision, GFLOP/s": round(rate / 1e9, 1)}))
-    texts = {language: list(corpus["train"][language]) for language in ("en", "fr")}
-    tokenizers = {language: train_tokenizer(part, language, 5000) for language, part in texts.items()}
-    ids = [[e.ids for e in tokenizers[language].encode_batch(part)] for language, part in texts.items()]
-    sources = [sentence[1:] for sentence in ids[0]]  # the encoder needs no start token
-    batches = translation_batches(sources, ids[1], options.batch_size, 0)[: options.batches]
-    for name, precision in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
-        measured = training_step(new_translator("transformer", tokenizers).model, batches, precision)
-        share = measured["operations_per_second"] / rate
-        print(
-            json.dumps(
-                {
-                    "training step": name,
-                    "useful GFLOP/s": round(measured["operations_per_second"] / 1e9, 1),
-                    "share of the single-precision product": round(share, 3),
-                    "target tokens/s": round(measured["tokens_per_second"]),
-                    "formula": "3 · (2 · weights · tokens + 4 · queries · keys · width), no padding",
-                }
-            )
-        )
+    report["matrix product, single precision, GFLOP/s"] = round(rate / 1e9, 1)
+    for (precision, kind), (name, translator) in itertools.product(
+        (("float32", torch.float32), ("bfloat16", torch.bfloat16)), translators.items()
+    ):
+        batches = _caption_batches(translator, corpus["train"], options.batch_size)[: options.batches]
+        measured = training_step(copy.deepcopy(translator.model), batches, kind)
+        step = {"checkpoint": name, "precision": precision}
+        step["target tokens/s"] = round(measured["tokens_per_second"])
+        if measured["operations_per_second"]:
+            step["useful GFLOP/s"] = round(measured["operations_per_second"] / 1e9, 1)
+            step["share of the product"] = round(measured["operations_per_second"] / rate, 3)
+            step["formula"] = "3 · (2 · weights · tokens + 4 · queries · keys · width), no padding"
+        report["steps"].append(step)
     captions = list(corpus["test"]["en"])
-    started = time.perf_counter()
-    translator.translate(captions)
-    seconds = time.perf_counter() - started
-    print(json.dumps({"greedy decoding, captions": len(captions), "seconds": round(seconds, 1)}))
+    for name, translator in translators.items():
+        started = time.perf_counter()
+        translator.translate(captions)
+        seconds = time.perf_counter() - started
+        report[f"seconds for {len(captions):,} captions, greedy, {name}"] = round(seconds, 1)
+    text = json.dumps(report, indent=1, ensure_ascii=False)
+    print(text)
+    if options.output:
+        Path(options.output).write_text(text + "\n", encoding="utf-8")
+
+
+def _caption_batches(translator, pairs, batch_size):
+    tokenizers = (translator.source_tokenizer, translator.target_tokenizer)
+    sources, targets = (
+        [encoding.ids for encoding in tokenizer.encode_batch(list(pairs[language]))]
+        for tokenizer, language in zip(tokenizers, translator.languages, strict=True)
+    )
+    return translation_batches([ids[1:] for ids in sources], targets, batch_size, 0)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import argparse
 import csv
 import itertools
 import json
+import statistics
 import time
 from dataclasses import dataclass
 from functools import partial
@@ -291,7 +292,11 @@ def write_card(checkpoint, system, configuration, rows):
 
 
 def _training_report(checkpoint):
-    return json.loads((CHECKPOINTS / checkpoint / "training.json").read_text())
+    report = json.loads((CHECKPOINTS / checkpoint / "training.json").read_text())
+    seconds = statistics.median(epoch["seconds"] for epoch in report["history"])
+    # An epoch during which the training was paused must not count for more than the others.
+    report["training_seconds"] = round(seconds * len(report["history"]))
+    return report
 
 
 def _write_card(checkpoint, report, template, license_id=None, **fields):
