@@ -18,6 +18,7 @@ from huggingface_hub import ModelCard, ModelCardData
 from utils.data.corpora import load_multi30k
 from utils.data.phrasebook import HELD_OUT, write_mixture
 from utils.data.tokenization import LANGUAGE_NAMES
+from utils.digits import ARMS, LABEL_COUNTS, digit_accuracy, pretrain_digit_body
 from utils.evaluate import (
     bleu_by_length,
     bleu_difference,
@@ -440,18 +441,36 @@ PHRASEBOOK_TRANSLATORS = {
     "phrasebook-en-de-gru-attention": "02_attention",
     "phrasebook-en-fr-gru-attention": "02_attention",
 }
-CAPTION_TRANSLATORS = (
-    "multi30k-en-de-gru-attention",
-    "multi30k-en-de-transformer",
-    "multi30k-en-fr-transformer",
-)
+CAPTION_TRANSLATORS = {  # and what was tried with each
+    "multi30k-en-de-gru-attention": "",
+    "multi30k-en-de-transformer": "",
+    "multi30k-en-fr-transformer": "\nTechniques: label smoothing, dropout and a learning rate that falls "
+    "along a cosine were used and not varied. The running average of the weights gave 0.06 BLEU on "
+    "validation (56.68; 56.62 without it), since the falling rate does the same work.\n",
+}
+
+
+def transfer_digits(name="transfer-digits"):
+    """Accuracy against the number of labels, from 0–4 to 5–9; writes rows and configuration into RESULTS."""
+    rows = []
+    for seed in SEEDS:
+        body = pretrain_digit_body(seed)
+        rows += [
+            {"arm": arm, "seed": seed, "labels": count, "accuracy": digit_accuracy(arm, body, seed, count)}
+            for count, arm in itertools.product(LABEL_COUNTS, ARMS)
+        ]
+    _write_rows(name, [row | {"accuracy": round(row["accuracy"], 4)} for row in rows])
+    _write_configuration(name, {"command": f"python -m utils.experiments {name}", "seeds": list(SEEDS)})
+
+
 EXPERIMENTS = {
+    "transfer-digits": transfer_digits,
     "multi30k-en-fr": lambda: compare_attention("en", "fr"),
     **{
         name: partial(describe_phrasebook, name, notebook)
         for name, notebook in PHRASEBOOK_TRANSLATORS.items()
     },
-    **{name: partial(describe_captions, name) for name in CAPTION_TRANSLATORS},
+    **{name: partial(describe_captions, name, tried) for name, tried in CAPTION_TRANSLATORS.items()},
     "phrasebook-pair": lambda: sweep(
         "phrasebook-pair",
         {"as written": ("pair", str), "source reversed": ("pair", reversed_words)},
