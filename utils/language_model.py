@@ -8,7 +8,7 @@ from huggingface_hub import ModelHubMixin
 from tokenizers import Tokenizer
 
 from utils.data.batches import pad
-from utils.data.tokenization import END_ID, PADDING_ID, START_ID, UNKNOWN_ID
+from utils.data.tokenization import END_ID, PADDING_ID, START_ID, UNKNOWN_ID, encode_texts
 from utils.models.language_model import RecurrentLanguageModel
 from utils.pretrained import CheckpointError, load_weights, save_weights, verify_folder, write_checksums
 
@@ -28,17 +28,8 @@ class LanguageModel(ModelHubMixin):
         self.tokenizer = tokenizer
 
     def encode(self, texts):
-        """Token ids of each text, with ``<s>`` before and ``</s>`` after it.
-
-        Raises:
-            TypeError, ValueError: a text that is not a string, or is empty; the message gives its place.
-        """
-        for position, text in enumerate(texts):
-            if not isinstance(text, str):
-                raise TypeError(f"text {position} must be a string, not {type(text).__name__}: {text!r}")
-            if not text.strip():
-                raise ValueError(f"text {position} is empty; give at least one word")
-        return [encoding.ids for encoding in self.tokenizer.encode_batch(list(texts))]
+        """Token ids of each text, with ``<s>`` before and ``</s>`` after it; see ``encode_texts``."""
+        return encode_texts(self.tokenizer, texts)
 
     @torch.no_grad()
     def log_probabilities(self, texts, batch_size=32):

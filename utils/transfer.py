@@ -5,11 +5,14 @@ scores of labels. The body may be a language model of this project or one from `
 """
 
 import torch
+from tokenizers import Tokenizer
 from torch import nn
 from torch.nn import functional as F
+from transformers import AutoConfig, AutoModel
 
 from utils.data.batches import bucketed_batches, pad
 from utils.data.tokenization import PADDING_ID
+from utils.pretrained import package_file
 from utils.train import train
 
 
@@ -56,6 +59,31 @@ class TransformersBody(nn.Module):
             list(self.model.embeddings.parameters()),
             *(list(layer.parameters()) for layer in self.model.encoder.layer),
         ]
+
+
+def load_minilm(pretrained=True):
+    """Load all-MiniLM-L6-v2, a BERT encoder of 22 million parameters, from its installed package.
+
+    Args:
+        pretrained: whether its weights are loaded; if not, they are drawn from PyTorch's generator.
+
+    Returns:
+        A ``TransformersBody``, and a ``tokenizers.Tokenizer`` that cuts texts off after 512 tokens.
+
+    Raises:
+        CheckpointError: the package is not installed (the message has the command), or the weights are
+            damaged.
+    """
+    folder = package_file("minilm").parent
+    if pretrained:
+        model = AutoModel.from_pretrained(folder, local_files_only=True, add_pooling_layer=False)
+    else:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+        model = AutoModel.from_config(config, add_pooling_layer=False)
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(model.config.max_position_embeddings)
+    return TransformersBody(model.eval()), tokenizer
 
 
 def pool(states, mask, how="concat"):

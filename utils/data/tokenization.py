@@ -6,6 +6,8 @@ it, so a text can be put together again. Punctuation is always a piece of its ow
 halves of "l'homme" and "man's": that way every piece belongs to exactly one word of an alignment.
 """
 
+import warnings
+
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 LANGUAGE_NAMES = {"en": "English", "fr": "French", "de": "German"}
@@ -95,3 +97,30 @@ def train_tokenizer(sentences, language, vocabulary_size=4000, lowercase=False):
     )
     tokenizer.train_from_iterator(sentences, trainer)
     return tokenizer
+
+
+def encode_texts(tokenizer, texts):
+    """Token ids of each text, a list of lists.
+
+    Args:
+        tokenizer: a ``tokenizers.Tokenizer``; where it truncates, a warning names the texts.
+        texts: a list of strings.
+
+    Raises:
+        TypeError, ValueError: a text that is not a string, or is empty; the message gives its place.
+    """
+    for position, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise TypeError(f"text {position} must be a string, not {type(text).__name__}: {text!r}")
+        if not text.strip():
+            raise ValueError(f"text {position} is empty; give at least one word")
+    encodings = tokenizer.encode_batch(list(texts))
+    cut = [position for position, encoding in enumerate(encodings) if encoding.overflowing]
+    if cut:
+        longest = tokenizer.truncation["max_length"]
+        warnings.warn(
+            f"{len(cut)} of {len(encodings)} texts are longer than {longest} tokens and were cut off, the "
+            f"first of them text {cut[0]}",
+            stacklevel=2,
+        )
+    return [encoding.ids for encoding in encodings]
