@@ -153,11 +153,14 @@ def main(arguments=None):
     report = {"machine": f"{platform.machine()}, {torch.get_num_threads()} threads", "steps": []}
     rate = product_rate()
     report["matrix product, single precision, GFLOP/s"] = round(rate / 1e9, 1)
+    batches = {
+        name: _caption_batches(translator, corpus["train"], options.batch_size)[: options.batches]
+        for name, translator in translators.items()
+    }
     for (precision, kind), (name, translator) in itertools.product(
         (("float32", torch.float32), ("bfloat16", torch.bfloat16)), translators.items()
     ):
-        batches = _caption_batches(translator, corpus["train"], options.batch_size)[: options.batches]
-        measured = training_step(copy.deepcopy(translator.model), batches, kind)
+        measured = training_step(copy.deepcopy(translator.model), batches[name], kind)
         step = {"checkpoint": name, "precision": precision}
         step["target tokens/s"] = round(measured["tokens_per_second"])
         if measured["operations_per_second"]:

@@ -7,7 +7,7 @@ import torch
 from huggingface_hub import ModelHubMixin
 from tokenizers import Tokenizer
 
-from utils.data.batches import pad
+from utils.data.batches import pad, sorted_batches
 from utils.data.tokenization import END_ID, PADDING_ID, START_ID, UNKNOWN_ID, encode_texts
 from utils.models.language_model import RecurrentLanguageModel
 from utils.pretrained import CheckpointError, load_weights, save_weights, verify_folder, write_checksums
@@ -107,8 +107,7 @@ class LanguageModel(ModelHubMixin):
 
     def _batches(self, ids, batch_size):
         self.model.eval()
-        order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
-        return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+        return sorted_batches([len(row) for row in ids], batch_size)
 
     def _save_pretrained(self, save_directory):
         folder = Path(save_directory)

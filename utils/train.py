@@ -442,24 +442,16 @@ def train_translator(arguments):
     longest = max(len(encoding.ids) for encoding in tokenizers[arguments.source].encode_batch(pairs[0])) - 1
     translator = new_translator(arguments.model, tokenizers, arguments.seed, longest, **sizes)
     name = f"{arguments.corpus}-{arguments.source}-{arguments.target}-{arguments.model}"
-    output, state_folder, settings = _places(arguments, name)
+    output, options = _prepare(arguments, name)
     history = fit_translator(
         translator,
         pairs,
         validation,
-        epochs=arguments.epochs,
-        batch_size=arguments.batch_size,
         label_smoothing=arguments.label_smoothing,
-        learning_rate=arguments.learning_rate,
-        state_folder=state_folder,
-        settings=settings,
-        seed=arguments.seed,
-        patience=arguments.patience,
-        mixed_precision=arguments.mixed_precision,
-        averaging=arguments.averaging,
+        **options,
     )
     if _is_main_process():
-        _save(translator, output, settings, history, "validation_bleu", started)
+        _save(translator, output, options["settings"], history, "validation_bleu", started)
     return output
 
 
@@ -581,24 +573,16 @@ def train_language_model(arguments):
         language_model = LanguageModel(network, tokenizer)
     language_model.model.dropout = arguments.dropout
     language_model.model.word_dropout = arguments.word_dropout
-    output, state_folder, settings = _places(arguments, f"language-model-{arguments.corpus}")
+    output, options = _prepare(arguments, f"language-model-{arguments.corpus}")
     history = fit_language_model(
         language_model,
         texts["train"][: arguments.limit],
         texts["validation"][: arguments.limit],
-        epochs=arguments.epochs,
         window=arguments.window,
-        batch_size=arguments.batch_size,
-        learning_rate=arguments.learning_rate,
-        state_folder=state_folder,
-        settings=settings,
-        seed=arguments.seed,
-        patience=arguments.patience,
-        mixed_precision=arguments.mixed_precision,
-        averaging=arguments.averaging,
+        **options,
     )
     if _is_main_process():
-        _save(language_model, output, settings, history, "validation_log_probability", started)
+        _save(language_model, output, options["settings"], history, "validation_log_probability", started)
     return output
 
 
@@ -606,14 +590,20 @@ def _is_main_process():
     return int(os.environ.get("RANK", "0")) == 0
 
 
-def _places(arguments, name):
-    """Folder of the checkpoint, folder of the state (emptied where asked), and the settings."""
+def _prepare(arguments, name):
+    """The folder of the checkpoint, and what ``_add_training_options`` offers as arguments of training.
+
+    An old state is deleted where that was asked for.
+    """
     output = Path(arguments.output or CHECKPOINTS / name)
     state_folder = Path(arguments.state or Path("runs") / output.name)
     not_settings = ("function", "output", "state", "restart", "command")
     if arguments.restart and _is_main_process():
         shutil.rmtree(state_folder, ignore_errors=True)
-    return output, state_folder, {k: v for k, v in vars(arguments).items() if k not in not_settings}
+    settings = {k: v for k, v in vars(arguments).items() if k not in not_settings}
+    names = ("epochs", "patience", "batch_size", "learning_rate", "averaging", "seed", "mixed_precision")
+    options = {name: settings[name] for name in names}
+    return output, options | {"state_folder": state_folder, "settings": settings}
 
 
 def build_parser():

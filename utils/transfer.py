@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import AutoConfig, AutoModel
 
-from utils.data.batches import bucketed_batches, pad
+from utils.data.batches import bucketed_batches, pad, sorted_batches
 from utils.data.tokenization import PADDING_ID
 from utils.pretrained import package_file
 from utils.train import train
@@ -141,10 +141,8 @@ class TextClassifier(nn.Module):
     def predict(self, ids, batch_size=64):
         """The likeliest label of each text, given as a list of token ids: a tensor [texts]."""
         self.eval()
-        order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
         found = torch.empty(len(ids), dtype=torch.long)
-        for start in range(0, len(order), batch_size):
-            chunk = order[start : start + batch_size]
+        for chunk in sorted_batches([len(row) for row in ids], batch_size):
             found[chunk] = self(pad([ids[i] for i in chunk])).argmax(dim=-1)
         return found
 

@@ -11,8 +11,8 @@ from huggingface_hub import ModelHubMixin
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
-from utils.data.batches import pad
-from utils.data.tokenization import END_ID, PADDING_ID, SPECIAL_TOKENS, START_ID, UNKNOWN_ID
+from utils.data.batches import pad, sorted_batches
+from utils.data.tokenization import END_ID, PADDING_ID, SPECIAL_TOKENS, START_ID, UNKNOWN_ID, check_texts
 from utils.models.recurrent import RecurrentTranslationModel
 from utils.models.transformer import TransformerTranslationModel
 from utils.pretrained import CheckpointError, load_weights, save_weights, verify_folder, write_checksums
@@ -84,10 +84,8 @@ class Translator(ModelHubMixin):
         sentences = [sentences] if isinstance(sentences, str) else list(sentences)
         encodings = self._encode(sentences, self.source_tokenizer, "sentence")
         results = [None] * len(encodings)
-        order = sorted(range(len(encodings)), key=lambda index: len(encodings[index].ids))
         self.model.eval()
-        for start in range(0, len(order), batch_size):
-            chunk = order[start : start + batch_size]
+        for chunk in sorted_batches([len(encoding.ids) for encoding in encodings], batch_size):
             source = pad([encodings[index].ids[1:] for index in chunk]).to(self._device())
             for index, found in zip(chunk, beam_search(self.model, source, beam_size), strict=True):
                 token_ids, score, weights = found
@@ -144,13 +142,7 @@ class Translator(ModelHubMixin):
         return results
 
     def _encode(self, sentences, tokenizer, name):
-        for position, sentence in enumerate(sentences):
-            if not isinstance(sentence, str):
-                raise TypeError(
-                    f"{name} {position} must be a string, not {type(sentence).__name__}: {sentence!r}"
-                )
-            if not sentence.strip():
-                raise ValueError(f"{name} {position} is empty; give at least one word")
+        check_texts(sentences, name)
         encodings = tokenizer.encode_batch(sentences)
         for position, encoding in enumerate(encodings):
             if isinstance(tokenizer.model, WordLevel) and UNKNOWN_ID in encoding.ids:

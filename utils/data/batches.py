@@ -35,6 +35,12 @@ def bucketed_batches(lengths, batch_size, seed, batches_per_bucket=50):
     return [batches[i] for i in generator.permutation(len(batches))]
 
 
+def sorted_batches(lengths, batch_size):
+    """Cut examples into batches of nearly equal length, shortest first: a list of lists of indices."""
+    order = sorted(range(len(lengths)), key=lambda index: lengths[index])
+    return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+
+
 def translation_batches(source_ids, target_ids, batch_size, seed):
     """Cut sentence pairs into bucketed batches.
 

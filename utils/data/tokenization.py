@@ -99,6 +99,23 @@ def train_tokenizer(sentences, language, vocabulary_size=4000, lowercase=False):
     return tokenizer
 
 
+def check_texts(texts, name="text"):
+    """Refuse texts that cannot be read.
+
+    Args:
+        texts: a list.
+        name: what a message calls one of them.
+
+    Raises:
+        TypeError, ValueError: a text that is not a string, or is empty; the message gives its place.
+    """
+    for position, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise TypeError(f"{name} {position} must be a string, not {type(text).__name__}: {text!r}")
+        if not text.strip():
+            raise ValueError(f"{name} {position} is empty; give at least one word")
+
+
 def encode_texts(tokenizer, texts):
     """Token ids of each text, a list of lists.
 
@@ -109,11 +126,7 @@ def encode_texts(tokenizer, texts):
     Raises:
         TypeError, ValueError: a text that is not a string, or is empty; the message gives its place.
     """
-    for position, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise TypeError(f"text {position} must be a string, not {type(text).__name__}: {text!r}")
-        if not text.strip():
-            raise ValueError(f"text {position} is empty; give at least one word")
+    check_texts(texts)
     encodings = tokenizer.encode_batch(list(texts))
     cut = [position for position, encoding in enumerate(encodings) if encoding.overflowing]
     if cut:
