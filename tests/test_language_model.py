@@ -108,7 +108,7 @@ def test_log_probabilities_and_states_do_not_depend_on_the_neighbours(language_m
 
 def test_training_lowers_perplexity_and_the_model_writes_what_it_read(language_model):
     before = language_model.perplexity(TEXTS[:2])
-    language_model.model.dropout = language_model.model.word_dropout = 0.0
+    language_model.model.config |= {"dropout": 0.0, "word_dropout": 0.0}
     history = fit_language_model(
         language_model, TEXTS[:2] * 40, TEXTS[:2], epochs=40, window=16, batch_size=8, learning_rate=2e-2
     )

@@ -571,8 +571,7 @@ def train_language_model(arguments):
             tokenizer.get_vocab_size(), arguments.embedding_size, arguments.hidden_size
         )
         language_model = LanguageModel(network, tokenizer)
-    language_model.model.dropout = arguments.dropout
-    language_model.model.word_dropout = arguments.word_dropout
+    language_model.model.config |= {"dropout": arguments.dropout, "word_dropout": arguments.word_dropout}
     output, options = _prepare(arguments, f"language-model-{arguments.corpus}")
     history = fit_language_model(
         language_model,

@@ -66,7 +66,6 @@ class RecurrentLanguageModel(nn.Module):
             "dropout": dropout,
             "word_dropout": word_dropout,
         }
-        self.dropout, self.word_dropout = dropout, word_dropout
         self.embedding = nn.Embedding(vocabulary_size, embedding_size, padding_idx=PADDING_ID)
         self.lstm = nn.LSTM(embedding_size, hidden_size, batch_first=True)
         self.projection = nn.Linear(hidden_size, embedding_size)
@@ -92,13 +91,14 @@ class RecurrentLanguageModel(nn.Module):
     def read(self, tokens, state=None):
         """The hidden states [batch, time, hidden_size] after each token, and the state to read on from."""
         embedded = self.embedding(tokens)  # [batch, time, embedding_size]
-        if self.training and self.word_dropout:
-            kept = torch.full((self.embedding.num_embeddings,), 1 - self.word_dropout, device=tokens.device)
-            embedded = embedded * (kept.bernoulli() / (1 - self.word_dropout))[tokens].unsqueeze(-1)
-        return self.lstm(locked_dropout(embedded, self.dropout, self.training), state)
+        share = self.config["word_dropout"]
+        if self.training and share:
+            kept = torch.full((self.embedding.num_embeddings,), 1 - share, device=tokens.device)
+            embedded = embedded * (kept.bernoulli() / (1 - share))[tokens].unsqueeze(-1)
+        return self.lstm(locked_dropout(embedded, self.config["dropout"], self.training), state)
 
     def predict(self, hidden_states):
         """Logits [batch, time, vocabulary_size] of the next token, from hidden states."""
-        features = self.projection(locked_dropout(hidden_states, self.dropout, self.training))
-        features = locked_dropout(features, self.dropout, self.training)  # [batch, time, embedding_size]
+        kept = locked_dropout(hidden_states, self.config["dropout"], self.training)
+        features = self.projection(kept)  # [batch, time, embedding_size]
         return F.linear(features, self.embedding.weight, self.output_bias)
