@@ -2,19 +2,11 @@ import json
 
 import pytest
 
-from utils import experiments
+from utils import cards, experiments, results
+from utils.cards import describe_phrasebook
 from utils.data.phrasebook import HELD_OUT
-from utils.experiments import (
-    LENGTH_RANGES,
-    LIVE_TRAININGS,
-    RESULTS,
-    SEEDS,
-    describe_phrasebook,
-    load_results,
-    reversed_words,
-    sweep,
-    train_live,
-)
+from utils.experiments import LIVE_TRAININGS, reversed_words, sweep, train_live
+from utils.results import LENGTH_RANGES, RESULTS, SEEDS, load_results
 from utils.train import build_parser
 from utils.translator import load_translator
 
@@ -51,13 +43,13 @@ def test_a_live_training_is_fixed_by_its_seed(small):
 def test_unknown_live_trainings_and_results_are_named(monkeypatch, tmp_path):
     with pytest.raises(KeyError, match="race-transformer"):
         train_live("marathon")
-    monkeypatch.setattr(experiments, "RESULTS", tmp_path)
+    monkeypatch.setattr(results, "RESULTS", tmp_path)
     with pytest.raises(FileNotFoundError, match=r"utils\.experiments phrasebook-race"):
         load_results("phrasebook-race-history")
 
 
 def test_a_sweep_writes_what_the_notebooks_read(small, monkeypatch, tmp_path):
-    monkeypatch.setattr(experiments, "RESULTS", tmp_path)
+    monkeypatch.setattr(results, "RESULTS", tmp_path)
     monkeypatch.setattr(experiments, "SEEDS", range(2))
     monkeypatch.setattr(experiments, "LENGTH_RANGES", ((2, 8), (9, 12)))
     monkeypatch.setattr(experiments, "train_live", lambda *a: train_live(*a, max_words=8, parts=2))
@@ -110,8 +102,8 @@ def test_a_card_says_how_a_checkpoint_was_trained_and_how_good_it_is(monkeypatch
     rest = ["--count", "300", "--epochs", "1", "--max-words", "24", "--state", str(tmp_path / "state")]
     parsed = build_parser().parse_args(["translator", *output, *sizes, *rest])
     parsed.function(parsed)
-    monkeypatch.setattr(experiments, "CHECKPOINTS", tmp_path)
-    monkeypatch.setattr(experiments, "load_translator", lambda name: load_translator(tmp_path / name))
+    monkeypatch.setattr(cards, "CHECKPOINTS", tmp_path)
+    monkeypatch.setattr(cards, "load_translator", lambda name: load_translator(tmp_path / name))
     describe_phrasebook("phrasebook-en-de-gru", "01_encoder_decoder")
     card = (folder / "README.md").read_text(encoding="utf-8")
     assert "license: mit" in card

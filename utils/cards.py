@@ -1,0 +1,177 @@
+"""Scores of the shipped checkpoints, and their model cards, from the templates ``data/model_card_*.md``."""
+
+import json
+import statistics
+import time
+
+from huggingface_hub import ModelCard, ModelCardData
+
+from utils.data.corpora import load_multi30k
+from utils.data.phrasebook import HELD_OUT, write_mixture
+from utils.data.tokenization import LANGUAGE_NAMES
+from utils.evaluate import (
+    bleu_by_length,
+    bleu_difference,
+    exact_by_length,
+    translation_scores,
+    word_bleu,
+)
+from utils.pretrained import CHECKPOINTS
+from utils.results import LENGTH_RANGES, RESULTS, write_configuration, write_rows
+from utils.translator import load_translator
+
+DESCRIPTIONS = {
+    "without attention": "no attention: the decoder reads the encoder's last hidden state at every step",
+    "with attention": "Bahdanau's additive attention over all encoder states",
+}
+LENGTH_EDGES = [1, 9, 12, 15, 20, 100]  # English words, as separated by spaces
+
+
+def compare_attention(source, target, beam_size=5):
+    """Score the recurrent translators with and without attention on the test captions.
+
+    Writes ``data/results/multi30k-SOURCE-TARGET.csv`` (a row for each system and range of lengths),
+    the configuration and the bootstrap of the difference beside it as JSON, and both model cards.
+
+    Args:
+        source, target: codes of the languages.
+        beam_size: candidates kept at each step.
+    """
+    name = f"multi30k-{source}-{target}"
+    systems = {"without attention": f"{name}-gru", "with attention": f"{name}-gru-attention"}
+    test = load_multi30k(source, target)["test"]
+    sources, references = list(test[source]), list(test[target])
+    lengths = [len(sentence.split()) for sentence in sources]
+    rows, hypotheses, scores = [], {}, {}
+    for system, checkpoint in systems.items():
+        translator = load_translator(checkpoint)
+        greedy = translation_scores([t.text for t in translator.translate(sources)], references)
+        started = time.perf_counter()
+        hypotheses[system] = [t.text for t in translator.translate(sources, beam_size)]
+        seconds = time.perf_counter() - started
+        scores[system] = translation_scores(hypotheses[system], references) | {
+            "bleu_greedy": greedy["bleu"],
+            "validation_bleu": _training_report(checkpoint)["validation_bleu"],
+            "seconds": seconds,
+        }
+        everything = {"low": 1, "high": 100, "sentences": len(sources), "bleu": scores[system]["bleu"]}
+        by_length = bleu_by_length(hypotheses[system], references, lengths, LENGTH_EDGES)
+        rows += [
+            {"system": system} | row | {"bleu": round(row["bleu"], 2)} for row in [everything, *by_length]
+        ]
+    difference = bleu_difference(hypotheses["with attention"], hypotheses["without attention"], references)
+    configuration = {
+        "command": f"python -m utils.experiments {name}",
+        "split": "test_2016_flickr",
+        "beam_size": beam_size,
+        "bootstrap_samples": 1000,
+        "scores": _rounded(scores),
+        "difference": _rounded(difference),
+    }
+    write_rows(name, rows)
+    write_configuration(name, configuration)
+    for system, checkpoint in systems.items():
+        write_card(checkpoint, system, configuration, rows)
+    print(json.dumps(configuration["scores"] | {"difference": configuration["difference"]}))
+
+
+def _rounded(figures):
+    return json.loads(json.dumps(figures), parse_float=lambda number: round(float(number), 2))
+
+
+def write_card(checkpoint, system, configuration, rows):
+    """Write the model card of one of the recurrent translators that are compared."""
+    report = _training_report(checkpoint)
+    _write_card(
+        checkpoint,
+        report,
+        "recurrent",
+        attention=DESCRIPTIONS[system],
+        speeds=sorted(record["tokens_per_second"] for record in report["history"]),
+        configuration=configuration,
+        difference=configuration["difference"],
+        rows=[row for row in rows if row["system"] == system and row["sentences"] < 1000],
+    )
+
+
+def _training_report(checkpoint):
+    report = json.loads((CHECKPOINTS / checkpoint / "training.json").read_text())
+    seconds = statistics.median(epoch["seconds"] for epoch in report["history"])
+    # An epoch during which the training was paused must not count for more than the others.
+    report["training_seconds"] = round(seconds * len(report["history"]))
+    return report
+
+
+def _write_card(checkpoint, report, template, license_id=None, task="translation", **fields):
+    settings = report["settings"]
+    flags = {f"--{k.replace('_', '-')}": v for k, v in settings.items()}
+    options = [k if v is True else f"{k} {v}" for k, v in flags.items() if v is not None and v is not False]
+    languages = [settings.get("source", "en"), *filter(None, [settings.get("target")])]
+    card = ModelCard.from_template(
+        ModelCardData(language=languages, license=license_id, library_name="pytorch", tags=[task]),
+        template_path=str(RESULTS.parent / f"model_card_{template}.md"),
+        name=checkpoint,
+        report=report,
+        settings=settings,
+        options=" ".join(options),
+        language=LANGUAGE_NAMES[languages[-1]],
+        **fields,
+    )
+    card.save(CHECKPOINTS / checkpoint / "README.md")
+
+
+def describe_phrasebook(checkpoint, notebook):
+    """Measure a phrasebook translator on new sentences of each length, and write its card.
+
+    Args:
+        checkpoint: its name in ``data/checkpoints``.
+        notebook: the notebook that it serves.
+    """
+    translator = load_translator(checkpoint)
+    report = _training_report(checkpoint)
+    settings = report["settings"]
+    longest = settings["max_words"]
+    seen = {row["en"] for row in write_mixture(settings["count"], settings["seed"] + 1, longest)}
+    rows = exact_by_length(translator, LENGTH_RANGES, sentences=500, seen=seen)
+    rows += exact_by_length(translator, [(longest + 1, longest + 6)], sentences=500)
+    drawn = [row["en"] for row in write_mixture(4000, 77, 8)]
+    met = sum(sentence in seen for sentence in drawn) / len(drawn)
+    translations = translator.translate([row["en"] for row in HELD_OUT])
+    held_out = [
+        {"source": row["en"], "text": t.text, "right": t.text == row[settings["target"]]}
+        for row, t in zip(HELD_OUT, translations, strict=True)
+    ]
+    fields = {"notebook": notebook, "rows": rows, "met": met, "held_out": held_out}
+    _write_card(checkpoint, report, "phrasebook", "mit", **fields)
+    print(checkpoint, [round(row["exact"], 3) for row in rows], held_out)
+
+
+def describe_captions(checkpoint, techniques=""):
+    """Score a translator of captions on the test set, and write its card and its results.
+
+    Args:
+        checkpoint: its name in ``data/checkpoints``.
+        techniques: a sentence for the card on what was tried and what it gave.
+    """
+    translator = load_translator(checkpoint)
+    source, target = translator.languages
+    report = _training_report(checkpoint)
+    test = load_multi30k(source, target)["test"]
+    sources, references = list(test[source]), list(test[target])
+    started = time.perf_counter()
+    greedy = [t.text for t in translator.translate(sources)]
+    seconds = time.perf_counter() - started
+    texts = [t.text for t in translator.translate(sources, 5)]
+    scores = _rounded(
+        translation_scores(texts, references)
+        | {
+            "bleu_greedy": translation_scores(greedy, references)["bleu"],
+            "bleu_words": word_bleu(texts, references, target),
+            "validation_bleu": report["validation_bleu"],
+            "greedy_seconds": seconds,
+            "parameters": report["parameters"],
+        }
+    )
+    write_configuration(checkpoint, {"beam_size": 5, "split": "test_2016_flickr", "scores": scores})
+    _write_card(checkpoint, report, "captions", scores=scores, techniques=techniques)
+    print(checkpoint, scores)
