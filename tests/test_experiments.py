@@ -2,10 +2,13 @@ import json
 
 import pytest
 
-from utils import cards, experiments, results
-from utils.cards import describe_phrasebook
+from utils import results
 from utils.data.phrasebook import HELD_OUT
-from utils.experiments import LIVE_TRAININGS, reversed_words, sweep, train_live
+from utils.experiments import cards
+from utils.experiments import phrasebook as sweeps
+from utils.experiments.cards import describe_phrasebook
+from utils.experiments.phrasebook import sweep
+from utils.live import LIVE_TRAININGS, reversed_words, train_live
 from utils.results import LENGTH_RANGES, RESULTS, SEEDS, load_results
 from utils.train import build_parser
 from utils.translator import load_translator
@@ -50,9 +53,9 @@ def test_unknown_live_trainings_and_results_are_named(monkeypatch, tmp_path):
 
 def test_a_sweep_writes_what_the_notebooks_read(small, monkeypatch, tmp_path):
     monkeypatch.setattr(results, "RESULTS", tmp_path)
-    monkeypatch.setattr(experiments, "SEEDS", range(2))
-    monkeypatch.setattr(experiments, "LENGTH_RANGES", ((2, 8), (9, 12)))
-    monkeypatch.setattr(experiments, "train_live", lambda *a: train_live(*a, max_words=8, parts=2))
+    monkeypatch.setattr(sweeps, "SEEDS", range(2))
+    monkeypatch.setattr(sweeps, "LENGTH_RANGES", ((2, 8), (9, 12)))
+    monkeypatch.setattr(sweeps, "train_live", lambda *a: train_live(*a, max_words=8, parts=2))
     sweep("tiny", {"as written": ("pair", str), "reversed": ("pair", reversed_words)})
     rows, history = load_results("tiny"), load_results("tiny-history")
     assert len(rows) == len(history) == 2 * 2 * 2

@@ -5,6 +5,9 @@ scores of labels. The body may be a language model of this project or one from `
 """
 
 import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from tokenizers import Tokenizer
 from torch import nn
 from torch.nn import functional as F
@@ -110,6 +113,48 @@ def pool(states, mask, how="concat"):
     last = states[torch.arange(len(states)), mask.sum(dim=1) - 1]
     largest = states.masked_fill(~mask.unsqueeze(-1), -torch.inf).amax(dim=1)
     return torch.cat([last, largest, mean], dim=-1)
+
+
+@torch.no_grad()
+def text_features(body, ids, pooling="mean", batch_size=64):
+    """The features of texts by a frozen body.
+
+    Args:
+        body: a module with ``width``, called as ``body(tokens, mask)``.
+        ids: token ids of each text, a list of lists.
+        pooling: "mean" or "concat"; see ``pool``.
+        batch_size: texts that are read together.
+
+    Returns:
+        A tensor [texts, width], or [texts, 3 · width] for "concat".
+    """
+    body.eval()
+    found = [None] * len(ids)
+    for chunk in sorted_batches([len(row) for row in ids], batch_size):
+        tokens = pad([ids[i] for i in chunk])  # [batch, time]
+        mask = tokens != PADDING_ID
+        for i, row in zip(chunk, pool(body(tokens, mask), mask, pooling), strict=True):
+            found[i] = row
+    return torch.stack(found)
+
+
+def fit_probe(features, labels, validation, strengths=(1e-4, 1e-3, 1e-2, 1e-1, 1.0)):
+    """Fit a linear head to features that stay as they are: logistic regression.
+
+    Args:
+        features: [texts, width], a tensor or an array.
+        labels: the label of each text.
+        validation: features and labels of other texts, which choose the regularisation.
+        strengths: values of scikit-learn's C to choose from; the smaller, the stronger.
+
+    Returns:
+        A fitted pipeline of scikit-learn with ``predict`` and ``score``.
+    """
+    probes = [
+        make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=2000)).fit(features, labels)
+        for strength in strengths
+    ]
+    return max(probes, key=lambda probe: probe.score(*validation))
 
 
 class TextClassifier(nn.Module):

@@ -3,6 +3,7 @@
 import csv
 from pathlib import Path
 
+import numpy as np
 from datasets import Dataset, DatasetDict, Features, Value
 
 REVIEWS = Path(__file__).parents[2] / "data" / "reviews.csv"
@@ -44,6 +45,32 @@ def load_reviews(path=REVIEWS):
         split: {name: [row[name] for row in part] for name in _FEATURES} for split, part in rows.items()
     }
     return DatasetDict({split: Dataset.from_dict(part, _FEATURES) for split, part in columns.items()})
+
+
+def choose_labelled(labels, count, seed):
+    """Choose examples at random, as many of each label.
+
+    Args:
+        labels: the label of each example.
+        count: how many to choose in all; all of them if ``count`` is their number.
+        seed: of the choice.
+
+    Returns:
+        A list of indices.
+
+    Raises:
+        ValueError: so many cannot be had, or not as many of each.
+    """
+    if count == len(labels):
+        return list(range(count))
+    order = np.random.default_rng(seed).permutation(len(labels)).tolist()
+    kinds = sorted(set(labels))
+    chosen = [[i for i in order if labels[i] == kind][: count // len(kinds)] for kind in kinds]
+    if count % len(kinds) or sum(map(len, chosen)) != count or not count:
+        raise ValueError(
+            f"{count} examples, as many of each of {len(kinds)} labels, cannot be chosen from {len(labels)}"
+        )
+    return [i for indices in chosen for i in indices]
 
 
 def _check(row):
