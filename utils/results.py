@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 
 RESULTS = Path(__file__).parents[1] / "data" / "results"
@@ -18,8 +19,8 @@ def load_results(name):
     path = RESULTS / f"{name}.csv"
     if not path.exists():
         raise FileNotFoundError(
-            f"{path} is missing; restore it with `git checkout {path.name}`, or compute it anew with "
-            f"`python -m utils.experiments {name.removesuffix('-history')}`"
+            f"{path} is missing; restore it with `git checkout -- {path}`, or compute it anew with "
+            f"`python -m utils.experiments {re.sub('-(history|probes)$', '', name)}`"
         )
     with open(path, encoding="utf-8", newline="") as file:
         return [{k: _number(v) for k, v in row.items()} for row in csv.DictReader(file)]

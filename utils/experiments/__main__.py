@@ -3,7 +3,12 @@
 import argparse
 from functools import partial
 
-from utils.experiments.cards import compare_attention, describe_captions, describe_phrasebook
+from utils.experiments.cards import (
+    compare_attention,
+    describe_captions,
+    describe_language_model,
+    describe_phrasebook,
+)
 from utils.experiments.phrasebook import sweep
 from utils.experiments.transfer import compare_elsewhere, sweep_digits, sweep_minilm, sweep_ulmfit
 from utils.live import reversed_words
@@ -24,6 +29,10 @@ CAPTION_TRANSLATORS = {  # and what was tried with each
 
 EXPERIMENTS = {
     "transfer-digits": sweep_digits,
+    **{
+        name: partial(describe_language_model, name)
+        for name in ("language-model-brown", "language-model-movie-reviews")
+    },
     "transfer-reviews": sweep_minilm,
     "ulmfit": sweep_ulmfit,
     "reviews-elsewhere": compare_elsewhere,

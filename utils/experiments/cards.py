@@ -16,8 +16,10 @@ from utils.evaluate import (
     translation_scores,
     word_bleu,
 )
+from utils.language_model import load_language_model
 from utils.pretrained import CHECKPOINTS
 from utils.results import LENGTH_RANGES, RESULTS, write_configuration, write_rows
+from utils.train import language_model_texts
 from utils.translator import load_translator
 
 DESCRIPTIONS = {
@@ -175,3 +177,26 @@ def describe_captions(checkpoint, techniques=""):
     write_configuration(checkpoint, {"beam_size": 5, "split": "test_2016_flickr", "scores": scores})
     _write_card(checkpoint, report, "captions", scores=scores, techniques=techniques)
     print(checkpoint, scores)
+
+
+def describe_language_model(checkpoint):
+    """Measure a language model on unseen texts of three kinds, and write its card.
+
+    Args:
+        checkpoint: its name in ``data/checkpoints``.
+    """
+    language_model, report = load_language_model(checkpoint), _training_report(checkpoint)
+    rows = []
+    for corpus, name in (
+        ("brown", "25 texts of the Brown corpus"),
+        ("movie-reviews", "100 film reviews of Pang and Lee"),
+        ("reviews", "the 420 test reviews of this project"),
+    ):
+        texts = language_model_texts(corpus)["test"]
+        pieces = sum(len(ids) - 1 for ids in language_model.encode(texts))
+        word = language_model.perplexity(texts)
+        words = sum(len(text.split()) for text in texts)
+        rows.append({"text": name, "word": word, "piece": word ** (words / pieces)})
+    config = language_model.model.config
+    _write_card(checkpoint, report, "language_model", task="text-generation", rows=rows, config=config)
+    print(checkpoint, rows)

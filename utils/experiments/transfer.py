@@ -27,7 +27,7 @@ from utils.transfer import (
 )
 
 REVIEW_COUNTS = (10, 20, 50, 100, 200, 400, 790)
-LANGUAGE_MODELS = ("untrained", "pretrained", "adapted", "adapted further")
+LANGUAGE_MODELS = ("untrained", "pretrained", "adapted briefly", "adapted")
 
 
 def bag_of_words():
@@ -57,23 +57,24 @@ def accuracies(found, reviews):
     }
 
 
-def language_models(reviews, seed=0):
-    """The language models that ULMFiT's steps are measured on.
+def language_models(seed=0):
+    """The language models of notebook 03.
+
+    Args:
+        seed: of the random weights.
 
     Returns:
-        A dictionary from each of ``LANGUAGE_MODELS`` to a ``LanguageModel``: with random weights; after
-        general English; after film reviews; and after the training reviews, read without labels.
+        A dictionary of ``LanguageModel``: "untrained" has random weights, "pretrained" has read the
+        Brown corpus, and "adapted" has then read on in film reviews.
+
+    Raises:
+        CheckpointError: a checkpoint is missing or damaged.
     """
     pretrained = load_language_model("language-model-brown")
     torch.manual_seed(seed)
-    untrained = RecurrentLanguageModel(**pretrained.model.config)
+    untrained = LanguageModel(RecurrentLanguageModel(**pretrained.model.config).eval(), pretrained.tokenizer)
     adapted = load_language_model("language-model-movie-reviews")
-    return {
-        "untrained": LanguageModel(untrained.eval(), pretrained.tokenizer),
-        "pretrained": pretrained,
-        "adapted": adapted,
-        "adapted further": adapt(adapted, reviews, seed),
-    }
+    return {"untrained": untrained, "pretrained": pretrained, "adapted": adapted}
 
 
 def adapt(language_model, reviews, seed=0, epochs=3):
@@ -127,7 +128,7 @@ def fine_tune(body, ids, reviews, count, seed, *, epochs, learning_rate, pooling
 MINILM_EPOCHS = {10: 10, 50: 8, 200: 5, 790: 3}
 MINILM_RATES = {"from scratch": 3e-4, "fine-tuned": 1e-4}
 ULMFIT_EPOCHS = {50: 15, 200: 10, 790: 6}
-ULMFIT_RATES = {"untrained": 2e-3, "pretrained": 2e-3, "adapted": 2e-3, "adapted further": 2e-3}
+ULMFIT_RATES = {"untrained": 2e-3, "pretrained": 2e-3, "adapted briefly": 2e-3, "adapted": 2e-3}
 PLAIN = {"schedule": lambda step, total_steps, peak: peak}
 TECHNIQUES = {
     "none": PLAIN,
@@ -206,7 +207,8 @@ def sweep_minilm(name="transfer-reviews"):
 def sweep_ulmfit(name="ulmfit"):
     """Perplexities, linear heads on states, ULMFiT's steps and its techniques; writes two tables."""
     reviews = load_reviews()
-    models = language_models(reviews)
+    models = language_models()
+    models["adapted briefly"] = adapt(models["pretrained"], reviews)
     texts = {split: list(reviews[split]["text"]) for split in reviews}
     ids = {split: models["adapted"].encode(texts[split]) for split in reviews}
     perplexities = {arm: round(model.perplexity(texts["test"]), 1) for arm, model in models.items()}
@@ -215,13 +217,13 @@ def sweep_ulmfit(name="ulmfit"):
         body = LanguageModelBody(model.model)
         features = {split: text_features(body, ids[split], "concat").numpy() for split in ids}
         probes += compare_probes(arm, features, reviews)
-    steps = [(arm, "none", arm) for arm in models]
-    techniques = [("adapted", technique, "adapted") for technique in TECHNIQUES if technique != "none"]
-    for (count, epochs), (arm, technique, start), seed in itertools.product(
+    steps = [(arm, "none") for arm in LANGUAGE_MODELS]
+    techniques = [("adapted", technique) for technique in TECHNIQUES if technique != "none"]
+    for (count, epochs), (arm, technique), seed in itertools.product(
         ULMFIT_EPOCHS.items(), steps + techniques, SEEDS
     ):
         classifier = fine_tune(
-            LanguageModelBody(copy.deepcopy(models[start].model)),
+            LanguageModelBody(copy.deepcopy(models[arm].model)),
             ids,
             reviews,
             count,
