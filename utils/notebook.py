@@ -24,7 +24,13 @@ def set_up(seed=0, checkpoints=()):
     Raises:
         CheckpointError: one of them is missing or damaged; the message says how to restore it.
     """
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    # Read by transformers when it is first imported: no downloads, and no reports of every loading.
+    for variable, value in (
+        ("HF_HUB_OFFLINE", "1"),
+        ("HF_HUB_DISABLE_PROGRESS_BARS", "1"),
+        ("TRANSFORMERS_VERBOSITY", "error"),
+    ):
+        os.environ.setdefault(variable, value)
     torch.manual_seed(seed)
     numpy.random.seed(seed)  # noqa: NPY002 (libraries that draw from the global generator)
     use_style()
