@@ -9,6 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics.pairwise import cosine_similarity
 
 from utils.data.reviews import REVIEWS, load_reviews
+from utils.results import load_results
 
 HARD = {"negation", "contrast", "irony", "faint"}
 
@@ -98,3 +99,17 @@ def test_a_broken_line_is_named(tmp_path, column, value, message):
         writer.writerow(row | {column: value})
     with pytest.raises(ValueError, match=message):
         load_reviews(path)
+
+
+def test_the_card_has_the_figures_of_the_comparison_with_real_reviews():
+    card = (REVIEWS.parent / "reviews.md").read_text(encoding="utf-8")
+    rows = load_results("reviews-elsewhere")
+    assert [(row["trained on"], row["tested on"]) for row in rows] == [
+        (trained, tested) for trained in ("ours", "theirs") for tested in ("ours", "theirs")
+    ]
+    for name, line in (
+        ("bag of words", "counting words"),
+        ("MiniLM, frozen", "linear head on MiniLM, frozen"),
+    ):
+        figures = " | ".join(f"{row[name]:.0%}".replace("%", " %") for row in rows)
+        assert f"| {line} | {figures} |" in card
