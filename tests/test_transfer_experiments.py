@@ -131,7 +131,9 @@ def test_counting_words_is_a_pipeline_on_plain_text():
 
 SHIPPED = {
     "transfer-digits": {(arm, count) for arm in ARMS for count in LABEL_COUNTS},
-    "transfer-reviews": {(arm, count) for arm in ("bag of words", "frozen") for count in REVIEW_COUNTS}
+    "transfer-reviews": {
+        (arm, count) for arm in ("bag of words", "frozen", "frozen, untrained") for count in REVIEW_COUNTS
+    }
     | {(arm, count) for arm in MINILM_RATES for count in MINILM_EPOCHS},
     "ulmfit-probes": {(arm, count) for arm in LANGUAGE_MODELS for count in REVIEW_COUNTS},
 }
