@@ -11,6 +11,7 @@ from utils.plots import (
     plot_alignment,
     plot_decoding_steps,
     plot_hidden_state,
+    plot_label_efficiency,
     plot_learning_curve,
     plot_quality_by_length,
     use_style,
@@ -197,3 +198,24 @@ def test_quality_by_length_shows_the_mean_and_the_range_of_seeds():
         plot_quality_by_length({"a": rows, "b": rows[:2]})
     with pytest.raises(ValueError, match="from 1 to 3 arms"):
         plot_quality_by_length({})
+
+
+def test_label_efficiency_draws_means_and_ranges_of_each_arm():
+    rows = [
+        {"arm": arm, "labels": count, "seed": seed, "test": share + 0.1 * seed, "hard": 0.5}
+        for arm, share in (("old", 0.7), ("new", 0.3))
+        for count in (10, 100)
+        for seed in (0, 1)
+    ]
+    looks = {"old": ("encoder", "o-"), "new": ("decoder", "s--")}
+    measures = {"test": "all reviews", "hard": "hard reviews"}
+    figure = plot_label_efficiency(rows, looks, measures, chance=0.5, title="Old knowledge helps")
+    left, right = figure.axes
+    assert [ax.get_title(loc="left") for ax in figure.axes] == ["all reviews", "hard reviews"]
+    assert left.lines[0].get_ydata().tolist() == pytest.approx([75, 75])
+    assert right.lines[1].get_ydata().tolist() == pytest.approx([50, 50])
+    low, high = left.collections[0].get_datalim(left.transData).intervaly
+    assert (low, high) == pytest.approx((70, 80))
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["old", "new"]
+    with pytest.raises(ValueError, match="nobody"):
+        plot_label_efficiency(rows, looks | {"nobody": ("text", ":")}, measures)

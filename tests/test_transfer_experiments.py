@@ -148,7 +148,7 @@ def test_shipped_sweeps_are_complete(name):
 def test_the_shipped_table_of_ulmfit_is_complete():
     rows = load_results("ulmfit")
     found = Counter((row["arm"], row["techniques"], row["labels"], row["seed"]) for row in rows)
-    pairs = {(arm, "none") for arm in LANGUAGE_MODELS} | {("adapted", name) for name in TECHNIQUES}
+    pairs = {(arm, "all three") for arm in LANGUAGE_MODELS} | {("pretrained", name) for name in TECHNIQUES}
     assert found == Counter(
         (*pair, count, seed) for pair in pairs for count in ULMFIT_EPOCHS for seed in SEEDS
     )

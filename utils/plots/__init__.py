@@ -4,6 +4,7 @@ from utils.plots.alignment import plot_alignment
 from utils.plots.charts import (
     plot_decoding_steps,
     plot_hidden_state,
+    plot_label_efficiency,
     plot_learning_curve,
     plot_quality_by_length,
 )
@@ -14,6 +15,7 @@ __all__ = [
     "plot_alignment",
     "plot_decoding_steps",
     "plot_hidden_state",
+    "plot_label_efficiency",
     "plot_learning_curve",
     "plot_quality_by_length",
     "use_style",

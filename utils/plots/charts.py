@@ -1,4 +1,6 @@
-"""Charts that several notebooks draw: learning curves, hidden states, decoding steps, quality by length."""
+"""Charts that several notebooks draw: learning curves, hidden states, decoding steps, quality by
+length and by the number of labels.
+"""
 
 import statistics
 
@@ -165,4 +167,62 @@ def plot_quality_by_length(
         ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False)
     if title:
         ax.set_title(title)
+    return figure
+
+
+def plot_label_efficiency(rows, looks, measures, chance=None, title=None, xlabel="labelled texts"):
+    """Draw accuracy against the number of labels, with the range over seeds; a panel for each measure.
+
+    Args:
+        rows: dictionaries with the keys arm, labels, and the measures, one for each arm, number of
+            labels and seed.
+        looks: the arms to draw, a dictionary from each to its role in ``COLORS`` and a format of
+            matplotlib such as "o-".
+        measures: a dictionary from a key of the rows to the title of its panel; shares from 0 to 1.
+        chance: the share that guessing gets, drawn as a dotted line.
+        title: what the picture shows, in a sentence.
+        xlabel: what is labelled.
+
+    Returns:
+        The ``Figure``.
+
+    Raises:
+        ValueError: no measures, or an arm without rows.
+    """
+    missing = [arm for arm in looks if all(row["arm"] != arm for row in rows)]
+    if missing or not measures or not looks:
+        raise ValueError(f"arms and measures are needed, and rows for each arm; without rows: {missing}")
+    size = (7.2, 3.4)
+    figure, axes = plt.subplots(
+        1, len(measures), figsize=size, sharey=True, squeeze=False, layout="constrained"
+    )
+    for ax, (measure, panel) in zip(axes[0], measures.items(), strict=True):
+        for arm, (color, style) in looks.items():
+            counts = sorted({row["labels"] for row in rows if row["arm"] == arm})
+            found = [
+                [100 * row[measure] for row in rows if (row["arm"], row["labels"]) == (arm, count)]
+                for count in counts
+            ]
+            ax.plot(counts, list(map(statistics.mean, found)), style, color=COLORS[color], label=arm)
+            ax.fill_between(
+                counts,
+                list(map(min, found)),
+                list(map(max, found)),
+                color=COLORS[color],
+                alpha=0.13,
+                linewidth=0,
+            )
+        if chance is not None:
+            ax.axhline(100 * chance, color=COLORS["light"], linestyle=":")
+        ax.set_xscale("log")
+        ax.set_xticks(counts, counts)
+        ax.minorticks_off()
+        ax.set(xlabel=xlabel, ylim=(0 if chance is None else 100 * chance - 20, 100))
+        ax.set_title(panel, weight="normal", size=10)
+    axes[0][0].set_ylabel("right labels (%)")
+    figure.legend(
+        *axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=len(looks), frameon=False
+    )
+    if title:
+        figure.suptitle(title, x=0.01, ha="left", weight="bold")
     return figure
