@@ -3,12 +3,14 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: help install run test lab clean
+.PHONY: help install run test lab figures claims clean
 
 help:
 	@echo "make run      execute every notebook; results in build/"
 	@echo "make test     lint, unit tests, and every notebook against its stored outputs"
 	@echo "make lab      open the notebooks in JupyterLab"
+	@echo "make figures  draw the chapter's figures into imgs/ anew"
+	@echo "make claims   write the README's table of claims from the notebooks' outputs"
 	@echo "make install  build the environment in .venv, nothing else"
 	@echo "make clean    remove build/ and the environment"
 
@@ -35,6 +37,12 @@ test: $(INSTALLED)
 
 lab: $(INSTALLED)
 	$(BIN)/jupyter lab notebooks
+
+figures: $(INSTALLED)
+	$(BIN)/python -m utils.figures
+
+claims: $(INSTALLED)
+	$(BIN)/python -m utils.claims
 
 clean:
 	rm -rf build .venv

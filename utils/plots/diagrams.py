@@ -1,4 +1,4 @@
-"""Diagrams: boxes, arrows that end at their edges, tokens, vectors and stacks, measured in tenths of an inch."""
+"""Diagrams: boxes, arrows that end at their edges, tokens and stacks; all in tenths of an inch."""
 
 import math
 from dataclasses import dataclass
@@ -65,22 +65,34 @@ class Diagram:
 
     Attributes:
         figure: the ``Figure``.
-        boxes: every ``Box`` with a border; frames around groups are not among them.
+        boxes: every ``Box``; frames around groups are not among them.
         arrows: the points of every arrow.
     """
 
     def __init__(self, width, height, title):
-        self.figure = plt.figure(figsize=(width / 10, height / 10), layout="none")
+        self.figure = plt.figure(figsize=(width / 10, height / 10), layout="constrained")
+        self.figure.set_layout_engine("none")  # a figure made without one gets one when it is saved
         self.axes = self.figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(0, height))
         self.axes.set_axis_off()
         self.boxes, self.arrows = [], []
         self.label(1, height - 2, title, size=10, weight="bold", ha="left")
 
-    def label(self, x, y, text, size=8, **style):
-        """Write a text with its centre at (x, y); its colour is a role or "muted", other style matplotlib's."""
-        style = {"ha": "center", "va": "center", "linespacing": 1.25, "zorder": 4, **style}
-        style["color"] = _MUTED if style.get("color") == "muted" else COLORS[style.get("color", "text")]
-        return self.axes.text(x, y, text, size=size, **style)
+    def label(self, x, y, text, size=8, color="text", **style):
+        """Write lines of text with their middle at (x, y).
+
+        Args:
+            x, y: the middle; with ``ha="left"``, x is the left end.
+            text: one or more lines.
+            size: in points.
+            color: a role in ``COLORS``, or "muted" for captions.
+            style: what else matplotlib should know.
+        """
+        style = {"ha": "center", "zorder": 4, "color": COLORS.get(color, _MUTED), "size": size, **style}
+        lines = text.split("\n")
+        for number, line in enumerate(lines):
+            # Lines stand on their baselines, so that words with and without descenders are level.
+            above = ((len(lines) - 1) / 2 - number) * 0.21 * size
+            self.axes.text(x, y + above - 0.05 * size, line, va="baseline", **style)
 
     def box(self, x, y, width, height, text="", color="light", fill=0.16, dashed=False, **style):
         """Draw a box with round corners and a text in it.
@@ -106,17 +118,19 @@ class Diagram:
 
     def frame(self, left, bottom, right, top, color="light", layers=1):
         """Draw a pale ground for a group; ``layers`` of them make a stack."""
+        pale = 0.14 if color == "light" else 0.07
         for layer in reversed(range(layers)):
             shift = 0.9 * layer
             box = Box((left + right) / 2 + shift, (bottom + top) / 2 + shift, right - left, top - bottom)
             edge = "white" if layers > 1 else "none"
-            self._patch(box, 1.2, facecolor=tint(color, 0.07 + 0.06 * layer), edgecolor=edge, zorder=1)
+            self._patch(box, 1.2, facecolor=tint(color, pale + 0.06 * layer), edgecolor=edge, zorder=1)
 
     def token(self, x, y, text, color="light"):
         """Write a token in the monospaced face on a pale ground, and return its ``Box``."""
         box = Box(x, y, len(text) * _CHARACTER + 1.2, 2.4)
         self._patch(box, 0.5, facecolor=tint(color, 0.3), edgecolor="none", zorder=3)
-        self.label(x, y - 0.4, text, family="monospace", va="baseline")
+        self.label(x, y, text, family="monospace")
+        self.boxes.append(box)
         return box
 
     def stack(self, x, y, count, width, height, color="light", shift=(0.0, 1.0), fill=0.2):

@@ -15,7 +15,7 @@ _LANES = {  # name, role of its colour, marker
     "encoder": ("encoder", "encoder", "o"),
     "decoder": ("decoder", "decoder", "^"),
 }
-_CAPTION = "The day of the first version, the parameters of the largest, and in bold the story of this chapter"
+_CAPTION = "Date of the first version, parameters of the largest; the story of this chapter is in bold"
 # Tenths of an inch: width of the page, margin for the names of the lanes, a level, and around a lane.
 _WIDTH, _MARGIN, _LEVEL, _GAP = 72, 10.5, 1.45, 1.5
 
@@ -49,7 +49,7 @@ def plot_timeline(entries, title, bold=()):
         bold: names of models that stand out.
 
     Returns:
-        The ``Figure``.
+        The ``Diagram``.
 
     Raises:
         ValueError: there are no entries.
@@ -89,10 +89,9 @@ def plot_timeline(entries, title, bold=()):
             y = bottom + 1.0 + _LEVEL * level
             page.axes.plot([x, x], [bottom + 1.0, y + 0.55], color=COLORS[color], linewidth=0.9, zorder=2)
             page.axes.plot(x, bottom + 1.0, marker, color=COLORS[color], markersize=4, zorder=3)
-            style = {"ha": "left", "va": "baseline"}
-            page.label(x + 0.5, y - 0.4, entry.name, weight=weight, **style)
-            page.label(x + 1.1 + length, y - 0.4, size, color="muted", **style)
-    return page.figure
+            page.label(x + 0.5, y, entry.name, weight=weight, ha="left")
+            page.label(x + 1.1 + length, y, size, color="muted", ha="left")
+    return page
 
 
 def _length(text, weight):
