@@ -1,7 +1,7 @@
 import pytest
 
 from utils import claims, run
-from utils.claims import claim, settled
+from utils.claims import MARKERS, claim, claims_table, load_claims, readme_with_claims, settled
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def test_running_notebooks_writes_report_copies_and_pages(tmp_path, monkeypatch,
     run.main(["--output", str(tmp_path / "build")])
     report = json.loads((tmp_path / "build" / "report.json").read_text())
     (entry,) = report["notebooks"]
-    assert entry["claims"] == [{"id": "A1", "holds": True, "evidence": "a figure"}]
+    assert entry["claims"] == [{"id": "A1", "holds": True, "evidence": "a figure", "source": "live"}]
     assert entry["peak_memory_mb"] > 10
     assert 0 < entry["seconds"] <= report["total_seconds"]
     assert "a figure" in (tmp_path / "build" / "00_good.html").read_text()
@@ -94,3 +94,41 @@ def test_a_failing_notebook_fails_the_run_and_is_still_written(tmp_path, monkeyp
     assert "ZeroDivisionError" in (tmp_path / "build" / "00_bad.ipynb").read_text()
     with pytest.raises(SystemExit, match="no notebook '99_none'"):
         run.main(["99_none"])
+
+
+def test_the_table_of_all_claims_comes_from_stored_outputs(tmp_path):
+    import nbformat
+
+    def output(claim_id, holds, evidence):
+        entry = {"id": claim_id, "holds": holds, "evidence": evidence, "source": "checkpoint"}
+        return nbformat.v4.new_output("display_data", metadata={"claim": entry})
+
+    for name, outputs in (
+        ("01_one", [output("E1", True, "P(a|b) = 0.5")]),
+        ("02_two", [output("A8", False, "92% and 94%"), output("A1", True, "sums")]),
+    ):
+        cells = [nbformat.v4.new_markdown_cell("x"), nbformat.v4.new_code_cell("y", outputs=outputs)]
+        nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / f"{name}.ipynb")
+    lines = claims_table(tmp_path).splitlines()
+    rows = load_claims()
+    total = len(rows)
+    assert lines[0] == (
+        f"Of {total} statements, 2 hold, 1 do not hold at this scale, and {total - 3} are not yet settled."
+    )
+    table = {line.split(" | ")[0].strip("| "): line for line in lines[4:]}
+    assert list(table) == [row["id"] for row in rows]
+    assert table["E1"].endswith(
+        r" | holds | P(a\|b) = 0.5 | checkpoint | [01](notebooks/01_encoder_decoder.ipynb) |"
+    )
+    assert " | does not hold at this scale | 92% and 94% | checkpoint | [02]" in table["A8"]
+    assert table["T0"].endswith(" | not yet settled |  |  |  |")
+
+
+def test_the_readme_gets_the_table_between_its_markers():
+    text = f"# Title\n{MARKERS[0]}\nold\n{MARKERS[1]}\nend\n"
+    new = readme_with_claims(text, "| new |")
+    assert new == f"# Title\n{MARKERS[0]}\n\n| new |\n\n{MARKERS[1]}\nend\n"
+    assert readme_with_claims(new, "| new |") == new
+    for bad in ("no markers", MARKERS[0], MARKERS[1] + MARKERS[0], text + text):
+        with pytest.raises(ValueError, match="the README needs one line"):
+            readme_with_claims(bad, "| new |")

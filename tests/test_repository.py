@@ -1,7 +1,6 @@
 """The repository as a whole: its notebooks, its sizes, and that its parts agree."""
 
 import ast
-import csv
 import json
 import subprocess
 from pathlib import Path
@@ -9,9 +8,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from utils.claims import CLAIMS
+from utils.claims import claims_of, claims_table, load_claims, readme_with_claims
 from utils.pretrained import CHECKPOINTS, verify_folder
-from utils.run import claims_of
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -57,8 +55,7 @@ def test_every_picture_says_what_is_seen(path):
 
 
 def test_claims_and_notebooks_agree():
-    with open(CLAIMS, encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = load_claims()
     assert len({row["id"] for row in rows}) == len(rows)
     assert all(row["statement"].endswith(".") for row in rows)
     for path in NOTEBOOKS:
@@ -66,6 +63,11 @@ def test_claims_and_notebooks_agree():
         found = [claim["id"] for claim in claims_of(read(path))]
         assert len(found) == len(set(found))
         assert set(found) == assigned - PENDING
+
+
+def test_the_table_in_the_readme_is_what_the_notebooks_say():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert text == readme_with_claims(text, claims_table()), "write it anew with `make claims`"
 
 
 @pytest.mark.parametrize("name", ["multi30k-en-fr-gru", "multi30k-en-fr-gru-attention"])
@@ -128,9 +130,12 @@ def test_the_repository_stays_small():
     # The phrasebook's grammar is language written down as code, and counts as a table.
     grammar = ROOT / "utils" / "data" / "phrasebook.py"
     code = [path for path in files if path.suffix == ".py" and (ROOT / "utils") in path.parents]
+    # The chapter's figures are drawings written down as code, and have a measure of their own.
+    pictures = [ROOT / "utils" / name for name in ("figures.py", "plots/diagrams.py", "plots/timeline.py")]
     # What computes the shipped results is for those who doubt them; a reader of the notebooks needs none.
     experiments = ROOT / "utils" / "experiments"
     lines = {path: code_lines(path) for path in code if path != grammar}
+    assert sum(lines.pop(path) for path in pictures) < 500
     assert sum(count for path, count in lines.items() if experiments not in path.parents) < 3000
     assert sum(count for path, count in lines.items() if experiments in path.parents) < 800
     run = subprocess.run(["git", "count-objects", "-v"], cwd=ROOT, capture_output=True, text=True, check=True)

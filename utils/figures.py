@@ -211,15 +211,8 @@ def draw_ulmfit():
     page = Diagram(72, 47, "ULMFiT trains one body three times, and needs labels only at the end")
     steps = (
         ("1  pretrain", 7, "general text,\nno labels", "the river rises in the", "next word", "hills"),
-        ("2  adapt", 4, "text of the domain,\nno labels", "a film that I would", "next word", "recommend"),
-        (
-            "3  fine-tune",
-            2,
-            "text of the domain,\nwith labels",
-            "a dull and noisy film",
-            "sentiment",
-            "negative",
-        ),
+        ("2  adapt", 4, "film reviews,\nno labels", "a film that I would", "next word", "recommend"),
+        ("3  fine-tune", 2, "film reviews,\nwith labels", "a dull and noisy film", "sentiment", "negative"),
     )
     before = None
     for number, (name, count, caption, text, task, answer) in enumerate(steps):
@@ -297,7 +290,7 @@ FIGURES = {  # name: what draws it, and what is seen
     "chapter01_ulmfit": (
         draw_ulmfit,
         "Three steps from left to right. Pretrain: the body with a head for the next word reads much "
-        "general text. Adapt: the same body and task, on text of the domain. Fine-tune: the body gets a "
+        "general text. Adapt: the same body and task, on film reviews. Fine-tune: the body gets a "
         "new head for sentiment, and a few texts with labels. Arrows carry the body from step to step.",
     ),
 }

@@ -22,6 +22,8 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from nbconvert import HTMLExporter
 
+from utils.claims import claims_of
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -84,17 +86,6 @@ def execute(path, output_folder):
         "claims": claims_of(notebook),
         "error": error,
     }
-
-
-def claims_of(notebook):
-    """The claims that an executed notebook settled, from the metadata of its outputs."""
-    return [
-        {key: output.metadata["claim"][key] for key in ("id", "holds", "evidence")}
-        for cell in notebook.cells
-        if cell.cell_type == "code"
-        for output in cell.outputs
-        if "claim" in output.get("metadata", {})
-    ]
 
 
 def table(report):

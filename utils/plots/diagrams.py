@@ -128,7 +128,7 @@ class Diagram:
     def token(self, x, y, text, color="light"):
         """Write a token in the monospaced face on a pale ground, and return its ``Box``."""
         box = Box(x, y, len(text) * _CHARACTER + 1.2, 2.4)
-        self._patch(box, 0.5, facecolor=tint(color, 0.3), edgecolor="none", zorder=3)
+        self._patch(box, 0.5, facecolor=tint(color, 0.45), edgecolor="none", zorder=3)
         self.label(x, y, text, family="monospace")
         self.boxes.append(box)
         return box
