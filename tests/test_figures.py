@@ -58,6 +58,21 @@ def test_saving_twice_gives_the_same_bytes(tmp_path):
         main(["chapter01_cat"])
 
 
+def test_every_figure_of_the_chapter_is_stored_in_both_forms():
+    assert list(FIGURES) == [
+        "chapter01_timeline",
+        "chapter01_rnn",
+        "chapter01_enc-dec",
+        "chapter01_enc-dec-attn",
+        "chapter02_attention-alignment",
+        "chapter01_self-attention",
+        "chapter01_transfer-learning",
+        "chapter01_ulmfit",
+    ]
+    stored = {path.name for path in IMAGES.glob("chapter0*")}
+    assert stored == {f"{name}.{kind}" for name in FIGURES for kind in ("png", "svg")}
+
+
 def test_every_figure_says_what_is_seen():
     for _, alt in FIGURES.values():
         assert 150 <= len(alt) <= 400
