@@ -16,7 +16,7 @@ from utils.experiments.transfer import (
     REVIEW_COUNTS,
     TECHNIQUES,
     ULMFIT_EPOCHS,
-    ULMFIT_RATES,
+    ULMFIT_RATE,
     accuracies,
     adapt,
     bag_of_words,
@@ -152,4 +152,4 @@ def test_the_shipped_table_of_ulmfit_is_complete():
     assert found == Counter(
         (*pair, count, seed) for pair in pairs for count in ULMFIT_EPOCHS for seed in SEEDS
     )
-    assert json.loads((RESULTS / "ulmfit.json").read_text())["learning_rates"] == ULMFIT_RATES
+    assert json.loads((RESULTS / "ulmfit.json").read_text())["learning_rate"] == ULMFIT_RATE
