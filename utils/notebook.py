@@ -6,6 +6,7 @@ import os
 import matplotlib.pyplot as plt
 import numpy
 import torch
+from huggingface_hub.utils import disable_progress_bars
 from IPython import get_ipython
 from IPython.display import display
 from matplotlib.figure import Figure
@@ -25,12 +26,9 @@ def set_up(seed=0, checkpoints=()):
         CheckpointError: one of them is missing or damaged; the message says how to restore it.
     """
     # Read by transformers when it is first imported: no downloads, and no reports of every loading.
-    for variable, value in (
-        ("HF_HUB_OFFLINE", "1"),
-        ("HF_HUB_DISABLE_PROGRESS_BARS", "1"),
-        ("TRANSFORMERS_VERBOSITY", "error"),
-    ):
-        os.environ.setdefault(variable, value)
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    disable_progress_bars()
     torch.manual_seed(seed)
     numpy.random.seed(seed)  # noqa: NPY002 (libraries that draw from the global generator)
     use_style()
