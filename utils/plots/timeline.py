@@ -71,17 +71,17 @@ def plot_timeline(entries, title, bold=()):
         members = [entry for entry in entries if entry.part == part]
         poles = [_MARGIN + scale * (entry.day.toordinal() - start) for entry in members]
         levels = flag_levels(poles, [lengths[entry.name] for entry in members])
-        lanes.append((part, top, list(zip(members, poles, levels, strict=True))))
-        top += _LEVEL * max(levels, default=1) + 2 * _GAP
+        height = _LEVEL * max(levels, default=1) + 2 * _GAP
+        lanes.append((part, top, height, list(zip(members, poles, levels, strict=True))))
+        top += height
     page = Diagram(_WIDTH, top + 6, title)
     page.label(1, top + 1.6, _CAPTION, ha="left", color="muted")
     for year, days in marks.items():
         x = _MARGIN + scale * days
         page.axes.plot([x, x], [3, top - 0.5], color="white", linewidth=1.2, zorder=1.5)
         page.label(x, 1.8, str(year))
-    for part, bottom, members in lanes:
+    for part, bottom, height, members in lanes:
         name, color, marker = _LANES[part]
-        height = _LEVEL * max((level for *_, level in members), default=1) + 2 * _GAP
         page.frame(0.5, bottom, _WIDTH - 0.5, bottom + height - 0.5, color=color)
         page.label(1.6, bottom + height / 2, name, color=color, weight="bold", ha="left")
         for entry, x, level in members:
