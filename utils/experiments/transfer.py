@@ -153,6 +153,23 @@ def sweep_digits(name="transfer-digits"):
     write_configuration(name, {"command": f"python -m utils.experiments {name}", "seeds": list(SEEDS)})
 
 
+def few_label_rows(arm, fit, reviews, counts=REVIEW_COUNTS):
+    """Accuracy against the number of labels, for each of ``SEEDS``: a list of rows.
+
+    Args:
+        arm: what the rows call it.
+        fit: ``fit(chosen)`` learns from the training reviews with these indices, and returns what
+            ``accuracies`` asks for.
+        reviews: what ``load_reviews`` returned.
+        counts: numbers of labels.
+    """
+    rows, labels = [], reviews["train"]["label"]
+    for count, seed in itertools.product(counts, SEEDS):
+        found = fit(choose_labelled(labels, count, seed))
+        rows.append({"arm": arm, "seed": seed, "labels": count} | accuracies(found, reviews))
+    return rows
+
+
 def compare_probes(name, features, reviews, counts=REVIEW_COUNTS):
     """Linear heads on features that stay as they are, against the number of labels: a list of rows.
 
@@ -162,14 +179,14 @@ def compare_probes(name, features, reviews, counts=REVIEW_COUNTS):
         reviews: what ``load_reviews`` returned.
         counts: numbers of labels.
     """
-    labels, rows = np.array(reviews["train"]["label"]), []
+    labels = np.array(reviews["train"]["label"])
     validation = (features["validation"], reviews["validation"]["label"])
-    for count, seed in itertools.product(counts, SEEDS):
-        chosen = choose_labelled(labels.tolist(), count, seed)
+
+    def fit(chosen):
         probe = fit_probe(features["train"][chosen], labels[chosen], validation)
-        figures = accuracies(lambda split, probe=probe: probe.predict(features[split]), reviews)
-        rows.append({"arm": name, "seed": seed, "labels": count} | figures)
-    return rows
+        return lambda split: probe.predict(features[split])
+
+    return few_label_rows(name, fit, reviews, counts)
 
 
 def sweep_minilm(name="transfer-reviews"):
@@ -177,12 +194,12 @@ def sweep_minilm(name="transfer-reviews"):
     reviews, (_, tokenizer) = load_reviews(), load_minilm()
     ids = {split: encode_texts(tokenizer, reviews[split]["text"]) for split in reviews}
     texts, labels = np.array(reviews["train"]["text"]), np.array(reviews["train"]["label"])
-    rows = []
-    for count, seed in itertools.product(REVIEW_COUNTS, SEEDS):
-        chosen = choose_labelled(labels.tolist(), count, seed)
+
+    def count_words(chosen):
         counted = bag_of_words().fit(texts[chosen], labels[chosen])
-        figures = accuracies(lambda split, c=counted: c.predict(reviews[split]["text"]), reviews)
-        rows.append({"arm": "bag of words", "seed": seed, "labels": count} | figures)
+        return lambda split: counted.predict(reviews[split]["text"])
+
+    rows = few_label_rows("bag of words", count_words, reviews)
     for arm, pretrained in (("frozen", True), ("frozen, untrained", False)):
         torch.manual_seed(0)
         body, _ = load_minilm(pretrained)
