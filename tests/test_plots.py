@@ -217,5 +217,9 @@ def test_label_efficiency_draws_means_and_ranges_of_each_arm():
     low, high = left.collections[0].get_datalim(left.transData).intervaly
     assert (low, high) == pytest.approx((70, 80))
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["old", "new"]
+    assert [text.get_text() for text in left.texts] == ["chance"]
+    more = [*rows, rows[0] | {"labels": 30}]  # of the first arm alone
+    figure = plot_label_efficiency(more, looks, measures)
+    assert labels(figure.axes[0].xaxis) == ["10", "30", "100"]
     with pytest.raises(ValueError, match="nobody"):
         plot_label_efficiency(rows, looks | {"nobody": ("text", ":")}, measures)

@@ -246,8 +246,8 @@ FIGURES = {  # name: what draws it, and what is seen
         draw_timeline,
         "Timeline of language models, 2017 to 2024, in four lanes. The Transformer stands alone in 2017, "
         "in the lane of encoder and decoder. ULMFiT and ELMo, both recurrent, GPT, a decoder, and BERT, "
-        "an encoder, follow in 2018. From 2019 all Transformer lanes fill; after 2022 nearly all new "
-        "models are decoders.",
+        "an encoder, follow in 2018. In 2019 all three Transformer lanes have newcomers; after 2022 nearly "
+        "all new models are decoders.",
     ),
     "chapter01_rnn": (
         draw_rnn,

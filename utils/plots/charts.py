@@ -179,7 +179,7 @@ def plot_label_efficiency(rows, looks, measures, chance=None, title=None, xlabel
         looks: the arms to draw, a dictionary from each to its role in ``COLORS`` and a format of
             matplotlib such as "o-".
         measures: a dictionary from a key of the rows to the title of its panel; shares from 0 to 1.
-        chance: the share that guessing gets, drawn as a dotted line.
+        chance: the share that guessing gets, drawn as a dotted line with its name.
         title: what the picture shows, in a sentence.
         xlabel: what is labelled.
 
@@ -214,12 +214,15 @@ def plot_label_efficiency(rows, looks, measures, chance=None, title=None, xlabel
             )
         if chance is not None:
             ax.axhline(100 * chance, color=COLORS["light"], linestyle=":")
+            place = {"transform": ax.get_yaxis_transform(), "ha": "right", "va": "top"}
+            ax.text(0.995, 100 * chance - 0.5, "chance", size=8, **place)
+        counts = sorted({row["labels"] for row in rows if row["arm"] in looks})
         ax.set_xscale("log")
         ax.set_xticks(counts, counts)
         ax.minorticks_off()
         ax.set(xlabel=xlabel, ylim=(0 if chance is None else 100 * chance - 20, 100))
         ax.set_title(panel, weight="normal", size=10)
-    axes[0][0].set_ylabel("right labels (%)")
+    axes[0][0].set_ylabel("accuracy (%)")
     figure.legend(
         *axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=len(looks), frameon=False
     )
