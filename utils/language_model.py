@@ -1,6 +1,5 @@
 """A language model together with its tokeniser: saved, verified, loaded and used on plain text."""
 
-import json
 from pathlib import Path
 
 import torch
@@ -10,7 +9,7 @@ from tokenizers import Tokenizer
 from utils.data.batches import pad, sorted_batches
 from utils.data.tokenization import END_ID, PADDING_ID, START_ID, UNKNOWN_ID, encode_texts
 from utils.models.language_model import RecurrentLanguageModel
-from utils.pretrained import CheckpointError, load_weights, save_weights, verify_folder, write_checksums
+from utils.pretrained import load_weights, open_checkpoint, save_checkpoint
 
 MODEL_TYPE = "recurrent-language-model"
 
@@ -110,12 +109,7 @@ class LanguageModel(ModelHubMixin):
         return sorted_batches([len(row) for row in ids], batch_size)
 
     def _save_pretrained(self, save_directory):
-        folder = Path(save_directory)
-        save_weights(self.model, folder)
-        self.tokenizer.save(str(folder / "tokenizer.json"))
-        config = {"model_type": MODEL_TYPE, "model": self.model.config}
-        (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
-        write_checksums(folder)
+        save_checkpoint(self.model, self.tokenizer, MODEL_TYPE, Path(save_directory))
 
     @classmethod
     def _from_pretrained(cls, *, model_id, **_):
@@ -134,12 +128,7 @@ def load_language_model(path):
     Raises:
         CheckpointError: the folder is missing, damaged, or holds another kind of model.
     """
-    folder = verify_folder(path)
-    config = json.loads((folder / "config.json").read_text())
-    if config.get("model_type") != MODEL_TYPE:
-        raise CheckpointError(
-            f"{folder} holds a model of type {config.get('model_type')!r}, not a language model"
-        )
-    model = RecurrentLanguageModel(**config["model"])
+    folder, config = open_checkpoint(path, MODEL_TYPE, "language model")
+    model = RecurrentLanguageModel(**config)
     load_weights(model, folder)
     return LanguageModel(model.eval(), Tokenizer.from_file(str(folder / "tokenizer.json")))

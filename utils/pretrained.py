@@ -3,6 +3,7 @@
 import argparse
 import csv
 import importlib.util
+import json
 import sys
 from pathlib import Path
 
@@ -95,6 +96,36 @@ def load_weights(model, folder):
             "The folder mixes files of two checkpoints; restore it as a whole."
         )
     model.load_state_dict(weights)
+
+
+def save_checkpoint(model, tokenizer, model_type, folder):
+    """Write a model with one tokeniser as a checkpoint: weights, config.json, tokeniser, checksums."""
+    save_weights(model, folder)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    config = {"model_type": model_type, "model": model.config}
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+    write_checksums(folder)
+
+
+def open_checkpoint(path, model_type, name):
+    """Verify a checkpoint that ``save_checkpoint`` wrote, and read what its model is made from.
+
+    Args:
+        path: the folder; a bare name is looked up in ``data/checkpoints``.
+        model_type: the type that is expected.
+        name: what a message calls it.
+
+    Returns:
+        The folder, and the arguments of the model's class.
+
+    Raises:
+        CheckpointError: the folder is missing, damaged, or holds another kind of model.
+    """
+    folder = verify_folder(path)
+    config = json.loads((folder / "config.json").read_text())
+    if config.get("model_type") != model_type:
+        raise CheckpointError(f"{folder} holds a model of type {config.get('model_type')!r}, not a {name}")
+    return folder, config["model"]
 
 
 def packages():

@@ -32,12 +32,18 @@ from utils.data.captions import load_captions
 from utils.data.corpora import CorpusError, load_brown, load_movie_reviews, load_multi30k
 from utils.data.phrasebook import LANGUAGES, phrasebook_words, write_mixture
 from utils.data.reviews import load_reviews
-from utils.data.tokenization import PADDING_ID, train_tokenizer, word_tokenizer
+from utils.data.tokenization import END_ID, PADDING_ID, START_ID, train_tokenizer, word_tokenizer
 from utils.evaluate import exact_share, translation_scores
 from utils.language_model import LanguageModel, load_language_model
+from utils.masked_language_model import MaskedLanguageModel
 from utils.models.language_model import RecurrentLanguageModel, language_model_loss
 from utils.models.recurrent import RecurrentTranslationModel
 from utils.models.transformer import TransformerTranslationModel
+from utils.models.transformer_language_model import (
+    TransformerLanguageModel,
+    mask_tokens,
+    masked_language_model_loss,
+)
 from utils.pretrained import CHECKPOINTS, CheckpointError
 from utils.translator import Translator
 
@@ -504,12 +510,7 @@ def fit_language_model(
     Raises:
         ValueError: the texts are too short for two windows.
     """
-    stream = torch.tensor([token for ids in language_model.encode(texts) for token in ids])
-    count = len(stream) // window - 1  # as many at every offset
-    if count < 1:
-        raise ValueError(
-            f"the texts have {len(stream)} tokens; windows of {window} need at least {2 * window}"
-        )
+    stream, count = _stream(language_model, texts, window)
 
     def batches(epoch):
         generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
@@ -537,12 +538,93 @@ def fit_language_model(
     )
 
 
+def fit_masked_language_model(
+    masked_model, texts, validation, *, epochs, window=64, batch_size=32, seed=0, **options
+):
+    """Train a masked language model on running text.
+
+    The text is cut into windows, which are shuffled. Where the cuts fall and what is hidden changes with
+    each epoch. Each batch is cut once more, into halves or quarters, or not at all, so that the model
+    learns to read short texts, too.
+
+    Args:
+        masked_model: a ``MaskedLanguageModel``; its model is changed.
+        texts: what to learn from, a list of strings.
+        validation: other texts, which choose the best epoch.
+        epochs: passes over the texts.
+        window: tokens of the longest windows, a multiple of 4; ``<s>`` and ``</s>`` are added.
+        batch_size: windows in a step.
+        seed: fixes what is hidden and everything else that is drawn.
+        options: those of ``train``.
+
+    Returns:
+        The history: for each epoch the loss, the seconds, and what ``guess_words`` finds on the validation
+        texts: the mean log-probability of a hidden word, in nats, and the share of them that are among
+        the model's first five.
+
+    Raises:
+        ValueError: a window that cannot be quartered, or that is too long for the model, or texts that
+            are too short for two windows.
+    """
+    vocabulary_size, longest = (masked_model.model.config[k] for k in ("vocabulary_size", "max_length"))
+    longest -= 2  # without <s> and </s>
+    if window % 4 or not 0 < window <= longest:
+        raise ValueError(f"the window must be a multiple of 4 and at most {longest}, not {window}")
+    stream, count = _stream(masked_model, texts, window)
+
+    def batches(epoch):
+        generator, cut = torch.Generator().manual_seed(seed * 1_000_003 + epoch), []
+        offset = int(torch.randint(window, (), generator=generator))
+        windows = stream[offset:].unfold(0, window, window)
+        for rows in torch.randperm(count, generator=generator).split(batch_size):
+            parts = 2 ** int(torch.randint(3, (), generator=generator))
+            tokens = F.pad(windows[rows].reshape(len(rows) * parts, -1), (1, 1), value=END_ID)
+            tokens[:, 0] = START_ID  # [batch, window / parts + 2]
+            cut.append((tokens, *mask_tokens(tokens, vocabulary_size, generator)))
+        return cut
+
+    def validate(_):
+        _, log_probabilities, ranks = masked_model.guess_words(validation)
+        return {
+            "validation_log_probability": log_probabilities.mean().item(),
+            "validation_top5": (ranks < 5).float().mean().item(),
+        }
+
+    def loss_function(model, batch):
+        tokens, inputs, selected = batch
+        logits, _ = model(inputs, selected=selected)
+        return masked_language_model_loss(logits, tokens, selected), tokens.numel()
+
+    return train(
+        masked_model.model,
+        batches,
+        loss_function,
+        validate,
+        monitor="validation_log_probability",
+        epochs=epochs,
+        seed=seed,
+        **options,
+    )
+
+
+def _stream(language_model, texts, window):
+    """The tokens of all texts, one after the other, and how many windows they hold at every offset."""
+    stream = torch.tensor([token for ids in language_model.encode(texts) for token in ids])
+    count = len(stream) // window - 1
+    if count < 1:
+        raise ValueError(
+            f"the texts have {len(stream)} tokens; windows of {window} need at least {2 * window}"
+        )
+    return stream, count
+
+
 def language_model_texts(corpus):
     """Texts to train, validate and test a language model on, whole documents in each.
 
     Args:
-        corpus: "brown", "movie-reviews", or "reviews", those of this project, which are its own
-            splits. Of the others every twentieth text validates, and another twentieth is for tests.
+        corpus: "brown", "movie-reviews", "both" of these, or "reviews", those of this project, which
+            are its own splits. Of the others every twentieth text validates, and another twentieth is
+            for tests.
 
     Returns:
         A dictionary with the lists of texts "train", "validation" and "test".
@@ -553,7 +635,9 @@ def language_model_texts(corpus):
     if corpus == "reviews":
         reviews = load_reviews()
         return {split: list(reviews[split]["text"]) for split in ("train", "validation", "test")}
-    texts = list((load_brown() if corpus == "brown" else load_movie_reviews())["text"])
+    loaders = {"brown": load_brown, "movie-reviews": load_movie_reviews}
+    names = list(loaders) if corpus == "both" else [corpus]
+    texts = [text for name in names for text in loaders[name]()["text"]]
     others = [text for i, text in enumerate(texts) if i % 10]
     return {"train": others, "validation": texts[::20], "test": texts[10::20]}
 
@@ -582,6 +666,33 @@ def train_language_model(arguments):
     )
     if _is_main_process():
         _save(language_model, output, options["settings"], history, "validation_log_probability", started)
+    return output
+
+
+def train_masked_language_model(arguments):
+    """Train a masked language model as the command line says; returns the folder of its checkpoint."""
+    started = time.perf_counter()
+    texts = language_model_texts(arguments.corpus)
+    tokenizer = train_tokenizer(texts["train"], "en", arguments.vocabulary_size, lowercase=True, mask=True)
+    set_seed(arguments.seed)
+    names = ("width", "heads", "layers", "feed_forward_size", "dropout", "norm_first")
+    network = TransformerLanguageModel(
+        tokenizer.get_vocab_size(),
+        causal=False,
+        max_length=arguments.window + 2,
+        **{name: getattr(arguments, name) for name in names},
+    )
+    masked_model = MaskedLanguageModel(network, tokenizer)
+    output, options = _prepare(arguments, f"masked-language-model-{arguments.corpus}")
+    history = fit_masked_language_model(
+        masked_model,
+        texts["train"][: arguments.limit],
+        texts["validation"][: arguments.limit],
+        window=arguments.window,
+        **options,
+    )
+    if _is_main_process():
+        _save(masked_model, output, options["settings"], history, "validation_log_probability", started)
     return output
 
 
@@ -656,6 +767,24 @@ def build_parser():
     add("--hidden-size", type=int, default=480, help="width of the hidden state")
     add("--word-dropout", type=float, default=0.05, help="share of the words dropped in a step")
     _add_training_options(model, epochs=30, batch_size=32, learning_rate=3e-3, dropout=0.2)
+    masked = commands.add_parser(
+        "masked-language-model",
+        help="a small BERT, which fills the gaps of English text",
+        description="Train a masked language model and save it as a checkpoint.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    masked.set_defaults(function=train_masked_language_model)
+    add = masked.add_argument
+    corpora = ["brown", "movie-reviews", "both", "reviews"]
+    add("--corpus", choices=corpora, default="both", help="what to train on; both: the first two")
+    add("--window", type=int, default=128, help="tokens of the longest windows, a multiple of 4")
+    add("--width", type=int, default=256, help="width of the vectors")
+    add("--heads", type=int, default=4, help="heads of each attention")
+    add("--layers", type=int, default=5, help="layers of the stack")
+    add("--feed-forward-size", type=int, default=1024, help="width inside the feed-forward")
+    add("--norm-first", action="store_true", help="the norm before each sub-layer, not BERT's after it")
+    _add_training_options(masked, epochs=30, batch_size=32, learning_rate=1e-3, dropout=0.1)
+    masked.set_defaults(vocabulary_size=8000)
     return parser
 
 

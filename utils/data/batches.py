@@ -1,9 +1,11 @@
 """Batches of token ids, sentences of like length together, so that little is padded."""
 
+import itertools
+
 import numpy
 import torch
 
-from utils.data.tokenization import PADDING_ID
+from utils.data.tokenization import END_ID, PADDING_ID, START_ID
 
 
 def pad(sequences, padding_id=PADDING_ID):
@@ -39,6 +41,28 @@ def sorted_batches(lengths, batch_size):
     """Cut examples into batches of nearly equal length, shortest first: a list of lists of indices."""
     order = sorted(range(len(lengths)), key=lambda index: lengths[index])
     return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+
+
+def framed_windows(ids, size, first=0):
+    """Cut a long text into windows that each begin with ``<s>`` and end with ``</s>``.
+
+    Args:
+        ids: the token ids of a text, ``<s>`` and ``</s>`` included.
+        size: tokens of a window, at most, with both.
+        first: ordinary tokens of the first window; 0 makes it as long as the others.
+
+    Returns:
+        A list of lists of token ids, which hold every ordinary token once, in order.
+
+    Raises:
+        ValueError: windows too small for a token, or a first window that is longer than the others.
+    """
+    inside = size - 2
+    if inside < 1 or not 0 <= first <= inside:
+        raise ValueError(f"windows of {size} tokens hold {inside} of a text; the first cannot hold {first}")
+    text = ids[1:-1]
+    cuts = [0, *range(first or inside, len(text), inside), len(text)]
+    return [[START_ID, *text[a:b], END_ID] for a, b in itertools.pairwise(cuts)]
 
 
 def translation_batches(source_ids, target_ids, batch_size, seed):

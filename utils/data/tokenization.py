@@ -8,13 +8,15 @@ halves of "l'homme" and "man's": that way every piece belongs to exactly one wor
 
 import warnings
 
+import tokenizers
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 LANGUAGE_NAMES = {"en": "English", "fr": "French", "de": "German"}
 PADDING, UNKNOWN, START, END = "<pad>", "<unk>", "<s>", "</s>"
 SPECIAL_TOKENS = [PADDING, UNKNOWN, START, END]  # their ids are 0, 1, 2, 3
 WORD_SIGN = "▁"  # stands for the space before a word
-PADDING_ID, UNKNOWN_ID, START_ID, END_ID = range(4)
+MASK = "[MASK]"  # for models that fill gaps; only their tokenisers have it
+PADDING_ID, UNKNOWN_ID, START_ID, END_ID, MASK_ID = range(5)
 
 # Where the apostrophe belongs: French elision ends a word with it, the English genitive begins one.
 _APOSTROPHES = {
@@ -57,14 +59,15 @@ def word_tokenizer(sentences, language):
     return tokenizer
 
 
-def train_tokenizer(sentences, language, vocabulary_size=4000, lowercase=False):
+def train_tokenizer(sentences, language, vocabulary_size=4000, lowercase=False, mask=False):
     """Learn a byte-pair encoding from sentences.
 
     Args:
         sentences: an iterable of strings.
         language: "en", "fr" or "de"; decides how apostrophes are attached.
-        vocabulary_size: number of pieces, the four special tokens included.
+        vocabulary_size: number of pieces, special tokens included.
         lowercase: whether capitals are read as small letters.
+        mask: whether ``[MASK]`` is a fifth special token, which stands for a word and its space.
 
     Returns:
         A ``tokenizers.Tokenizer`` whose ``encode`` gives ``<s> pieces </s>``.
@@ -85,15 +88,19 @@ def train_tokenizer(sentences, language, vocabulary_size=4000, lowercase=False):
     )
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
-            pre_tokenizers.Metaspace(replacement=WORD_SIGN, prepend_scheme="always"),
+            # What follows [MASK] is not the beginning of a text, so it gets no space.
+            pre_tokenizers.Metaspace(WORD_SIGN, prepend_scheme="first" if mask else "always"),
             pre_tokenizers.Split(Regex(r"▁?[^\w▁'-]"), "isolated"),
             pre_tokenizers.Split(_APOSTROPHE, behaviour),
         ]
     )
     tokenizer.decoder = decoders.Metaspace(replacement=WORD_SIGN, prepend_scheme="always")
     tokenizer.post_processor = _FRAME
+    special_tokens = SPECIAL_TOKENS + (
+        [tokenizers.AddedToken(MASK, lstrip=True, normalized=True)] if mask else []
+    )
     trainer = trainers.BpeTrainer(
-        vocab_size=vocabulary_size, special_tokens=SPECIAL_TOKENS, min_frequency=2, show_progress=False
+        vocab_size=vocabulary_size, special_tokens=special_tokens, min_frequency=2, show_progress=False
     )
     tokenizer.train_from_iterator(sentences, trainer)
     return tokenizer

@@ -1,0 +1,206 @@
+"""A masked language model together with its tokeniser: it fills the gaps of plain text."""
+
+from pathlib import Path
+
+import torch
+from huggingface_hub import ModelHubMixin
+from tokenizers import Tokenizer
+
+from utils.data.batches import framed_windows, pad, sorted_batches
+from utils.data.tokenization import END, MASK, MASK_ID, PADDING, START, UNKNOWN, WORD_SIGN, encode_texts
+from utils.models.transformer_language_model import TransformerLanguageModel
+from utils.pretrained import load_weights, open_checkpoint, save_checkpoint
+
+MODEL_TYPE = "masked-language-model"
+
+
+class MaskedLanguageModel(ModelHubMixin):
+    """A ``TransformerLanguageModel`` with a full mask that reads text and fills its gaps.
+
+    Args:
+        model: the network.
+        tokenizer: a ``tokenizers.Tokenizer`` that frames a text with ``<s>`` and ``</s>`` and knows
+            ``[MASK]``.
+
+    Raises:
+        ValueError: a causal network, or a tokeniser without ``[MASK]``.
+    """
+
+    def __init__(self, model, tokenizer):
+        if model.config["causal"]:
+            raise ValueError("a causal model cannot fill gaps: it does not see what follows them")
+        if tokenizer.token_to_id(MASK) != MASK_ID:
+            raise ValueError(f"the tokeniser has no {MASK}; make it with train_tokenizer(..., mask=True)")
+        self.model = model
+        self.tokenizer = tokenizer
+
+    def encode(self, texts):
+        """Token ids of each text, with ``<s>`` before and ``</s>`` after it; see ``encode_texts``."""
+        return encode_texts(self.tokenizer, texts)
+
+    @torch.no_grad()
+    def log_probabilities_at(self, inputs, selected):
+        """What the model expects at selected places.
+
+        Args:
+            inputs: token ids [batch, time], ``[MASK]`` where the model shall guess.
+            selected: True at the places that are asked for [batch, time].
+
+        Returns:
+            Log-probabilities [selected places, vocabulary_size].
+        """
+        self.model.eval()
+        return self.model(inputs, selected=selected)[0].float().log_softmax(dim=-1)
+
+    def fill(self, text, count=5):
+        """The likeliest words for each ``[MASK]`` of a text.
+
+        Args:
+            text: a text with one or more ``[MASK]``.
+            count: how many words for each.
+
+        Returns:
+            For each mask a list of ``(word, probability)``, best first. Each mask is filled as if the
+            others stayed.
+
+        Raises:
+            ValueError: a text without a mask, or one that is too long for the model.
+        """
+        tokens = torch.tensor(self.encode([text]))  # [1, time]
+        if not (tokens == MASK_ID).any():
+            raise ValueError(f"there is nothing to fill: write {MASK} where a word is missing in {text!r}")
+        best = self.log_probabilities_at(tokens, tokens == MASK_ID).exp().topk(count)
+        words = [
+            [self.tokenizer.id_to_token(i).strip(WORD_SIGN) for i in row] for row in best.indices.tolist()
+        ]
+        return [list(zip(*pair, strict=True)) for pair in zip(words, best.values.tolist(), strict=True)]
+
+    def pseudo_perplexity(self, texts, batch_size=64):
+        """Pseudo-perplexity per word (Salazar et al. 2020): each token is hidden in turn and guessed.
+
+        It is no perplexity: each guess sees what follows, so only models of one kind can be compared.
+        """
+        nats = 0.0
+        for row in map(torch.tensor, self.encode(texts)):
+            places = (row > MASK_ID).nonzero().flatten()
+            hidden = torch.zeros(len(places), len(row), dtype=torch.bool)  # [guesses, time]
+            hidden[torch.arange(len(places)), places] = True
+            for part in hidden.split(batch_size):
+                found = self.log_probabilities_at(row.repeat(len(part), 1).masked_fill(part, MASK_ID), part)
+                expected = row.expand_as(part)[part]
+                nats -= found.gather(1, expected.unsqueeze(-1)).sum().item()
+        return float(torch.tensor(nats / sum(len(text.split()) for text in texts)).exp())
+
+    def guess_words(self, texts, share=0.15, seed=0, batch_size=32):
+        """Hide words and see at which rank the model has them.
+
+        Only words that are one piece each are hidden: no punctuation, no parts of words. Long texts are
+        cut into windows.
+
+        Args:
+            texts: a list of strings.
+            share: share of these words that are hidden, all at once in each window.
+            seed: of the choice.
+            batch_size: windows that are read together.
+
+        Returns:
+            Three tensors [words]: the ids of the hidden words, their log-probabilities, and how many
+            pieces the model finds likelier than each (a rank below 5 is among its first five).
+        """
+        pieces = [self.tokenizer.id_to_token(i) for i in range(self.tokenizer.get_vocab_size())]
+        starts = torch.tensor([p.startswith(WORD_SIGN) and p.strip(WORD_SIGN).isalpha() for p in pieces])
+        goes_on = torch.tensor([p[0].isalnum() for p in pieces])
+        size = self.model.config["max_length"]
+        windows = [window for ids in self.encode(texts) for window in framed_windows(ids, size)]
+        generator, results = torch.Generator().manual_seed(seed), []
+        for chunk in sorted_batches([len(window) for window in windows], batch_size):
+            tokens = pad([windows[i] for i in chunk])  # [batch, time]
+            whole = starts[tokens]
+            whole[:, :-1] &= ~goes_on[tokens[:, 1:]]
+            hidden = whole & (torch.rand(tokens.shape, generator=generator) < share)
+            expected = tokens[hidden].unsqueeze(-1)  # [words, 1]
+            found = self.log_probabilities_at(tokens.masked_fill(hidden, MASK_ID), hidden)
+            theirs = found.gather(1, expected)
+            results.append((expected, theirs, (found > theirs).sum(dim=1, keepdim=True)))
+        return tuple(torch.cat(column).squeeze(-1) for column in zip(*results, strict=True))
+
+    def to_transformers(self):
+        """The same model as a ``BertForMaskedLM`` of `transformers`, with its tokeniser, for pipelines.
+
+        Raises:
+            ValueError: the model is not like BERT: it has the norm first.
+        """
+        # imported here, because it takes seconds
+        from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast
+
+        sizes = self.model.config
+        if sizes["norm_first"]:
+            raise ValueError("only a model with the norm after each sub-layer is a BERT")
+        config = BertConfig(
+            vocab_size=sizes["vocabulary_size"],
+            hidden_size=sizes["width"],
+            num_hidden_layers=sizes["layers"],
+            num_attention_heads=sizes["heads"],
+            intermediate_size=sizes["feed_forward_size"],
+            hidden_act={"gelu": "gelu", "gelu-tanh": "gelu_new"}[sizes["activation"]],
+            max_position_embeddings=sizes["max_length"],
+            layer_norm_eps=self.model.embedding_norm.eps,
+        )
+        bert = BertForMaskedLM(config)
+        bert.cls.predictions.transform = torch.nn.Identity()  # ours has no layer before the output
+        weights = {_bert_name(name): tensor for name, tensor in self.model.state_dict().items()}
+        weights["cls.predictions.decoder.bias"] = weights["cls.predictions.bias"]
+        weights["cls.predictions.decoder.weight"] = weights["bert.embeddings.word_embeddings.weight"]
+        kinds = "bert.embeddings.token_type_embeddings.weight"  # of sentences; ours has one kind
+        bert.load_state_dict(weights | {kinds: torch.zeros(config.type_vocab_size, sizes["width"])})
+        names = {"pad_token": PADDING, "unk_token": UNKNOWN, "mask_token": MASK}
+        names |= {"cls_token": START, "sep_token": END, "model_max_length": sizes["max_length"]}
+        return bert.eval(), PreTrainedTokenizerFast(tokenizer_object=self.tokenizer, **names)
+
+    def _save_pretrained(self, save_directory):
+        save_checkpoint(self.model, self.tokenizer, MODEL_TYPE, Path(save_directory))
+
+    @classmethod
+    def _from_pretrained(cls, *, model_id, **_):
+        return load_masked_language_model(model_id)
+
+
+_BERT_NAMES = {
+    "embedding.": "bert.embeddings.word_embeddings.",
+    "positions.": "bert.embeddings.position_embeddings.",
+    "embedding_norm.": "bert.embeddings.LayerNorm.",
+    "layers.": "bert.encoder.layer.",
+    "self_attention.query_projection.": "attention.self.query.",
+    "self_attention.key_projection.": "attention.self.key.",
+    "self_attention.value_projection.": "attention.self.value.",
+    "self_attention.output_projection.": "attention.output.dense.",
+    "self_attention_norm.": "attention.output.LayerNorm.",
+    "expand.": "intermediate.dense.",
+    "contract.": "output.dense.",
+    "feed_forward_norm.": "output.LayerNorm.",
+    "output_bias": "cls.predictions.bias",
+}
+
+
+def _bert_name(name):
+    for ours, theirs in _BERT_NAMES.items():
+        name = name.replace(ours, theirs)
+    return name
+
+
+def load_masked_language_model(path):
+    """Load a masked language model from a folder; nothing is ever downloaded.
+
+    Args:
+        path: the folder of a checkpoint; a bare name is looked up in ``data/checkpoints``.
+
+    Returns:
+        A ``MaskedLanguageModel``.
+
+    Raises:
+        CheckpointError: the folder is missing, damaged, or holds another kind of model.
+    """
+    folder, config = open_checkpoint(path, MODEL_TYPE, "masked language model")
+    model = TransformerLanguageModel(**config)
+    load_weights(model, folder)
+    return MaskedLanguageModel(model.eval(), Tokenizer.from_file(str(folder / "tokenizer.json")))
