@@ -4,15 +4,20 @@ import argparse
 import csv
 import importlib.util
 import json
+import os
+import shutil
 import sys
 from pathlib import Path
 
 import torch
+from filelock import FileLock
 from safetensors.torch import load_file, save_file
+from tqdm.auto import tqdm
 
 from utils.data.corpora import sha256
 
 CHECKPOINTS = Path(__file__).parents[1] / "data" / "checkpoints"
+CACHE = Path(__file__).parents[1] / ".cache"  # what can be made anew; ignored by git
 CHECKSUM_FILE = "SHA256SUMS"
 
 
@@ -37,11 +42,12 @@ def _verify_file(path, expected, repair):
         raise CheckpointError(f"{path} is damaged: its SHA-256 is {found}, expected {expected}. {repair}")
 
 
-def verify_folder(path):
+def verify_folder(path, restore=None):
     """Check every file of a checkpoint against its SHA256SUMS.
 
     Args:
         path: the folder; a bare name is looked up in ``data/checkpoints``.
+        restore: how to repair it, for messages; None: from git.
 
     Returns:
         The folder as a ``Path``.
@@ -58,7 +64,7 @@ def verify_folder(path):
             f"there is no checkpoint in {path}; data/checkpoints has {available}. "
             "Train it with `python -m utils.train` (see --help), or restore it from git."
         )
-    restore = f"Restore it with `git checkout -- {folder}`, or train it again."
+    restore = restore or f"Restore it with `git checkout -- {folder}`, or train it again."
     sums = folder / CHECKSUM_FILE
     if not sums.is_file():
         raise CheckpointError(f"{folder} has no file {CHECKSUM_FILE}, so it is incomplete. {restore}")
@@ -178,20 +184,89 @@ def collect_problems(check, names):
     return problems
 
 
+def convert_smollm2():
+    """Convert SmolLM2-135M-Instruct from the GGUF file of its package, unless that was done before.
+
+    The result lies in ``.cache``, in half precision, and is verified each time. It is written under
+    another name and renamed at the end, so an interrupted conversion is never taken for a whole one.
+
+    Returns:
+        The folder, which `transformers` can load.
+
+    Raises:
+        CheckpointError: the package is not installed (the message has the command), or damaged.
+    """
+    folder = CACHE / f"smollm2-{packages()['smollm2']['sha256'][:8]}"
+    CACHE.mkdir(exist_ok=True)
+    with FileLock(CACHE / "smollm2.lock"):  # two notebooks may ask at the same time
+        if folder.is_dir():
+            try:
+                return verify_folder(folder, "It is converted anew.")
+            except CheckpointError as error:
+                print(error)
+        _convert_gguf(package_file("smollm2"), folder)
+    return folder
+
+
+def _convert_gguf(source, folder):
+    from transformers import AutoModelForCausalLM, AutoTokenizer  # imported here, because it takes seconds
+    from transformers.utils import logging
+
+    print(f"converting {source.name} once, which takes about 20 seconds", flush=True)
+    logging.disable_progress_bar()
+    unfinished = folder.with_suffix(".unfinished")
+    for old in (folder, unfinished):
+        shutil.rmtree(old, ignore_errors=True)
+    file = {"gguf_file": source.name, "local_files_only": True}
+    with tqdm(total=3, desc="reading the weights", disable=bool(os.environ.get("CI"))) as progress:
+        model = AutoModelForCausalLM.from_pretrained(source.parent, dtype=torch.float32, **file)
+        progress.set_description("reading the tokeniser")
+        progress.update()
+        tokenizer = AutoTokenizer.from_pretrained(source.parent, **file)
+        progress.set_description("writing")
+        progress.update()
+        model.hf_quantizer, model.is_quantized = None, False  # the weights are plain numbers by now
+        del model.config.quantization_config
+        model.half().save_pretrained(unfinished)
+        tokenizer.save_pretrained(unfinished)
+        write_checksums(unfinished)
+        progress.update()
+    os.replace(unfinished, folder)
+
+
+def load_smollm2():
+    """Load SmolLM2-135M-Instruct, a GPT-style decoder; the first time it is converted, see above.
+
+    Returns:
+        A ``LlamaForCausalLM`` of `transformers` in single precision, and its tokeniser.
+
+    Raises:
+        CheckpointError: the package is not installed (the message has the command), or damaged.
+    """
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging
+
+    folder = convert_smollm2()
+    logging.disable_progress_bar()
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
+    return model.eval(), AutoTokenizer.from_pretrained(folder, local_files_only=True)
+
+
 def prepare():
-    """Verify everything that the notebooks load: the checkpoints and the packages with models."""
+    """Verify everything that the notebooks load: the checkpoints and the packages; convert SmolLM2."""
     for folder in sorted(path.parent for path in CHECKPOINTS.glob(f"*/{CHECKSUM_FILE}")):
         verify_folder(folder)
         print(f"verified {folder.name}")
     for name in packages():
         package_file(name)
         print(f"verified {name}")
+    print(f"verified {convert_smollm2().name}")
 
 
 def main(arguments=None):
     """The command line of ``python -m utils.pretrained``."""
     parser = argparse.ArgumentParser(prog="python -m utils.pretrained")
-    parser.add_argument("command", choices=["prepare"], help="verify all models, during set-up")
+    parser.add_argument("command", choices=["prepare"], help="verify and convert models, during set-up")
     parser.parse_args(arguments)
     try:
         prepare()
