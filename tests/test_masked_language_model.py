@@ -8,6 +8,7 @@ from transformers import BertModel, pipeline
 from utils.data.batches import framed_windows
 from utils.data.tokenization import MASK, MASK_ID, train_tokenizer
 from utils.language_model import load_language_model
+from utils.live import objective_texts, train_objective
 from utils.masked_language_model import MaskedLanguageModel, load_masked_language_model
 from utils.models.transformer_language_model import TransformerLanguageModel
 from utils.pretrained import CheckpointError
@@ -209,3 +210,18 @@ def test_the_command_line_trains_stops_and_goes_on(tmp_path):
     again = json.loads((run("second", "--epochs", "2") / "training.json").read_text())
     assert again["history"] == report["history"]  # from the state, nothing is trained anew
     assert len(load_masked_language_model(output).fill("The film is [MASK].", count=7)[0]) == 7
+
+
+def test_both_objectives_are_trained_on_the_same_text():
+    texts, new = objective_texts(seed=0, count=300)
+    assert len(texts) == 300
+    assert len(new) == 400
+    assert not set(texts) & set(new)
+    assert texts == objective_texts(seed=0, count=300)[0] != objective_texts(seed=1, count=300)[0]
+    causal, masked = (train_objective(name, count=300, width=16) for name in ("causal", "masked"))
+    assert causal.model.tokenizer.get_vocab() == masked.model.tokenizer.get_vocab()
+    assert causal.model.model.config | {"causal": False} == masked.model.model.config
+    for side in (causal, masked):
+        assert side.history[-1]["loss"] < side.history[0]["loss"] - 0.3
+    with pytest.raises(KeyError, match="no objective 'both'; there are causal, masked"):
+        train_objective("both")

@@ -2,8 +2,20 @@
 
 from dataclasses import dataclass
 
+import torch
+
 from utils.data.phrasebook import write_mixture
-from utils.train import fit_translator, new_translator, phrasebook_tokenizers
+from utils.data.tokenization import train_tokenizer
+from utils.language_model import LanguageModel
+from utils.masked_language_model import MaskedLanguageModel
+from utils.models.transformer_language_model import TransformerLanguageModel
+from utils.train import (
+    fit_language_model,
+    fit_masked_language_model,
+    fit_translator,
+    new_translator,
+    phrasebook_tokenizers,
+)
 from utils.translator import Translator
 
 # Each takes about 40 s on two cores. What the race compares differs in
@@ -39,6 +51,14 @@ LIVE_TRAININGS = {
         "sizes": {"width": 128, "heads": 4, "layers": 2, "feed_forward_size": 196, "dropout": 0.0},
     },
 }
+
+# The two objectives of pretraining, about 25 s together: the same text, the same layers. The masked
+# model is asked about 15 % of the tokens instead of all, so it reads the text more often.
+OBJECTIVES = {
+    "causal": {"epochs": 3, "wrapper": LanguageModel, "fit": fit_language_model},
+    "masked": {"epochs": 7, "wrapper": MaskedLanguageModel, "fit": fit_masked_language_model},
+}
+OBJECTIVE_SENTENCES = 10_000
 
 
 @dataclass
@@ -101,3 +121,50 @@ def train_live(name, seed=0, prepare=str, max_words=24, parts=8):
         seed=seed,
     )
     return LiveTraining(translator, history, seen)
+
+
+@dataclass
+class LiveObjective:
+    """What ``train_objective`` returns.
+
+    Attributes:
+        model: a ``LanguageModel`` or a ``MaskedLanguageModel``.
+        history: what ``fit_language_model`` or ``fit_masked_language_model`` returned.
+    """
+
+    model: LanguageModel | MaskedLanguageModel
+    history: list[dict]
+
+
+def objective_texts(seed=0, count=OBJECTIVE_SENTENCES):
+    """Sentences of the phrasebook: ``count`` to learn from, and 400 new ones, two lists."""
+    texts = [row["en"] for row in write_mixture(count, seed + 1)]
+    seen, others = set(texts), [row["en"] for row in write_mixture(800, 10**6)]
+    return texts, [text for text in others if text not in seen][:400]
+
+
+def train_objective(name, seed=0, count=OBJECTIVE_SENTENCES, width=96):
+    """Train a stack of Transformer layers to predict the next token, or hidden ones.
+
+    Args:
+        name: "causal" (GPT) or "masked" (BERT).
+        seed: of the sentences, of the random weights, and of what is hidden.
+        count: sentences to learn from.
+        width: of the vectors.
+
+    Returns:
+        A ``LiveObjective``; both kinds use the same tokeniser.
+
+    Raises:
+        KeyError: an unknown name.
+    """
+    if name not in OBJECTIVES:
+        raise KeyError(f"there is no objective {name!r}; there are {', '.join(OBJECTIVES)}")
+    chosen, (texts, new) = OBJECTIVES[name], objective_texts(seed, count)
+    tokenizer = train_tokenizer(texts, "en", 1000, lowercase=True, mask=True)
+    torch.manual_seed(seed)
+    sizes = {"width": width, "feed_forward_size": 4 * width, "dropout": 0.0}
+    network = TransformerLanguageModel(tokenizer.get_vocab_size(), name == "causal", **sizes)
+    model = chosen["wrapper"](network, tokenizer)
+    options = {"epochs": chosen["epochs"], "window": 32, "learning_rate": 3e-3, "seed": seed}
+    return LiveObjective(model, chosen["fit"](model, texts, new[:100], **options))

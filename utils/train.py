@@ -683,7 +683,7 @@ def train_masked_language_model(arguments):
         **{name: getattr(arguments, name) for name in names},
     )
     masked_model = MaskedLanguageModel(network, tokenizer)
-    output, options = _prepare(arguments, f"masked-language-model-{arguments.corpus}")
+    output, options = _prepare(arguments, "masked-language-model")
     history = fit_masked_language_model(
         masked_model,
         texts["train"][: arguments.limit],

@@ -1,0 +1,90 @@
+"""Features of pretrained models, frozen, for the reviews: what a linear head gets out of each.
+
+    python -m utils.features
+
+computes ``data/results/features-gpt-bert.csv``: minutes, so the notebook only reads it.
+"""
+
+import torch
+from transformers.utils import logging
+
+from utils.data.reviews import load_reviews
+from utils.data.tokenization import encode_texts
+from utils.pretrained import load_smollm2
+from utils.results import write_configuration, write_rows
+from utils.transfer import fit_probe, load_minilm, text_features
+
+NAME = "features-gpt-bert"
+
+
+def interval(right, resamples=2000, seed=0):
+    """A share and its 95 % interval, by drawing as many answers again (Efron 1979).
+
+    Args:
+        right: True for each right answer [answers].
+        resamples: how often they are drawn.
+        seed: of the draws.
+
+    Returns:
+        The share, and the ends of the interval.
+    """
+    right = torch.as_tensor(right).float()
+    drawn = torch.randint(len(right), (resamples, len(right)), generator=torch.Generator().manual_seed(seed))
+    low, high = right[drawn].mean(dim=1).quantile(torch.tensor([0.025, 0.975])).tolist()
+    return right.mean().item(), low, high
+
+
+class _LastStates(torch.nn.Module):
+    """The last hidden states of a decoder of `transformers`, called as a body is."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model, self.width = model.model, model.config.hidden_size
+
+    def forward(self, tokens, mask):
+        return self.model(input_ids=tokens, attention_mask=mask.long()).last_hidden_state
+
+
+def probe_reviews(body, encode, pooling="mean"):
+    """How well a linear head on frozen features tells good reviews from bad ones.
+
+    Args:
+        body: see ``text_features``.
+        encode: ``encode(texts)`` gives the token ids of each text.
+        pooling: "mean" or "concat"; see ``pool``.
+
+    Returns:
+        For each review of the test split whether the head was right, a tensor.
+    """
+    reviews = load_reviews()
+    features = {
+        split: text_features(body, encode(list(reviews[split]["text"])), pooling, batch_size=16)
+        for split in ("train", "validation", "test")
+    }
+    labels = {split: list(reviews[split]["label"]) for split in features}
+    probe = fit_probe(features["train"], labels["train"], (features["validation"], labels["validation"]))
+    return torch.as_tensor(probe.predict(features["test"])) == torch.tensor(labels["test"])
+
+
+def main():
+    """Compute the shipped results."""
+    logging.disable_progress_bar()
+    body, tokenizer = load_minilm()
+    decoder, their_tokenizer = load_smollm2()
+    models = {
+        "MiniLM (encoder)": (body, lambda texts: encode_texts(tokenizer, texts)),
+        "SmolLM2 (decoder)": (_LastStates(decoder), lambda texts: their_tokenizer(texts).input_ids),
+    }
+    rows = []
+    for name, (model, encode) in models.items():
+        for pooling in ("mean", "concat"):
+            accuracy, low, high = interval(probe_reviews(model, encode, pooling))
+            row = {"model": name, "pooling": pooling, "accuracy": accuracy, "low": low, "high": high}
+            rows.append(row | {"parameters": sum(p.numel() for p in model.parameters())})
+            print(rows[-1], flush=True)
+    write_rows(NAME, rows)
+    write_configuration(NAME, {"command": "python -m utils.features", "probe": "train", "test": "test"})
+
+
+if __name__ == "__main__":
+    main()
