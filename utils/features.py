@@ -45,20 +45,19 @@ class _LastStates(torch.nn.Module):
         return self.model(input_ids=tokens, attention_mask=mask.long()).last_hidden_state
 
 
-def probe_reviews(body, encode, pooling="mean"):
+def probe_reviews(body, encode):
     """How well a linear head on frozen features tells good reviews from bad ones.
 
     Args:
         body: see ``text_features``.
         encode: ``encode(texts)`` gives the token ids of each text.
-        pooling: "mean" or "concat"; see ``pool``.
 
     Returns:
         For each review of the test split whether the head was right, a tensor.
     """
     reviews = load_reviews()
     features = {
-        split: text_features(body, encode(list(reviews[split]["text"])), pooling, batch_size=16)
+        split: text_features(body, encode(list(reviews[split]["text"])), batch_size=16)
         for split in ("train", "validation", "test")
     }
     labels = {split: list(reviews[split]["label"]) for split in features}
@@ -77,11 +76,10 @@ def main():
     }
     rows = []
     for name, (model, encode) in models.items():
-        for pooling in ("mean", "concat"):
-            accuracy, low, high = interval(probe_reviews(model, encode, pooling))
-            row = {"model": name, "pooling": pooling, "accuracy": accuracy, "low": low, "high": high}
-            rows.append(row | {"parameters": sum(p.numel() for p in model.parameters())})
-            print(rows[-1], flush=True)
+        accuracy, low, high = interval(probe_reviews(model, encode))
+        row = {"model": name, "accuracy": accuracy, "low": low, "high": high}
+        rows.append(row | {"parameters": sum(p.numel() for p in model.parameters())})
+        print(rows[-1], flush=True)
     write_rows(NAME, rows)
     write_configuration(NAME, {"command": "python -m utils.features", "probe": "train", "test": "test"})
 

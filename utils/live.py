@@ -1,6 +1,7 @@
 """Trainings short enough to be watched."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 
@@ -136,6 +137,7 @@ class LiveObjective:
     history: list[dict]
 
 
+@lru_cache(maxsize=2)  # writing them takes seconds
 def objective_texts(seed=0, count=OBJECTIVE_SENTENCES):
     """Sentences of the phrasebook: ``count`` to learn from, and 400 new ones, two lists."""
     texts = [row["en"] for row in write_mixture(count, seed + 1)]
