@@ -3,7 +3,7 @@ import torch
 
 from utils.data.reviews import load_reviews
 from utils.data.tokenization import encode_texts, train_tokenizer
-from utils.features import interval, probe_reviews
+from utils.experiments.features import interval, probe_reviews
 
 
 def test_an_interval_is_about_two_standard_errors_wide():

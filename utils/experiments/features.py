@@ -1,6 +1,6 @@
 """Features of pretrained models, frozen, for the reviews: what a linear head gets out of each.
 
-    python -m utils.features
+    python -m utils.experiments.features
 
 computes ``data/results/features-gpt-bert.csv``: minutes, so the notebook only reads it.
 """
@@ -81,7 +81,9 @@ def main():
         rows.append(row | {"parameters": sum(p.numel() for p in model.parameters())})
         print(rows[-1], flush=True)
     write_rows(NAME, rows)
-    write_configuration(NAME, {"command": "python -m utils.features", "probe": "train", "test": "test"})
+    write_configuration(
+        NAME, {"command": "python -m utils.experiments.features", "probe": "train", "test": "test"}
+    )
 
 
 if __name__ == "__main__":
