@@ -114,8 +114,8 @@ def test_a_damaged_package_is_named_with_its_checksum(conversions, monkeypatch, 
         "find_spec",
         lambda _: type("Spec", (), {"submodule_search_locations": [tmp_path]}),
     )
-    row = pretrained._packages()["smollm2"] | {"file": "weights.gguf"}
-    monkeypatch.setattr(pretrained, "_packages", lambda: {"smollm2": row})
+    row = pretrained.packages()["smollm2"] | {"file": "weights.gguf"}
+    monkeypatch.setattr(pretrained, "packages", lambda: {"smollm2": row})
     with pytest.raises(
         CheckpointError, match=r"gguf is damaged: its SHA-256 is [0-9a-f]{64}, expected b179c9"
     ):

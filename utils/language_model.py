@@ -128,7 +128,7 @@ def load_language_model(path):
     Raises:
         CheckpointError: the folder is missing, damaged, or holds another kind of model.
     """
-    folder, config = open_checkpoint(path, MODEL_TYPE, "language model")
+    folder, config, _ = open_checkpoint(path, MODEL_TYPE, "language model")
     model = RecurrentLanguageModel(**config)
     load_weights(model, folder)
     return LanguageModel(model.eval(), Tokenizer.from_file(str(folder / "tokenizer.json")))

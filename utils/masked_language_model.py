@@ -1,17 +1,32 @@
 """A masked language model together with its tokeniser: it fills the gaps of plain text."""
 
+import json
 from pathlib import Path
 
+import tokenizers
 import torch
 from huggingface_hub import ModelHubMixin
-from tokenizers import Tokenizer
+from safetensors.torch import load_file
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 
 from utils.data.batches import framed_windows, pad, sorted_batches
-from utils.data.tokenization import END, MASK, MASK_ID, PADDING, START, UNKNOWN, WORD_SIGN, encode_texts
+from utils.data.tokenization import (
+    END,
+    FRAME,
+    MASK,
+    MASK_ID,
+    PADDING,
+    SPECIAL_TOKENS,
+    START,
+    UNKNOWN,
+    WORD_SIGN,
+    encode_texts,
+)
 from utils.models.transformer_language_model import TransformerLanguageModel
-from utils.pretrained import load_weights, open_checkpoint, save_checkpoint
+from utils.pretrained import load_weights, open_checkpoint, package_file, save_checkpoint
 
 MODEL_TYPE = "masked-language-model"
+PART_SIGN = "##"  # begins a piece that goes on with a word, in the vocabulary of BERT
 
 
 class MaskedLanguageModel(ModelHubMixin):
@@ -20,19 +35,22 @@ class MaskedLanguageModel(ModelHubMixin):
     Args:
         model: the network.
         tokenizer: a ``tokenizers.Tokenizer`` that frames a text with ``<s>`` and ``</s>`` and knows
-            ``[MASK]``.
+            ``[MASK]``; made by ``train_tokenizer``, or that of ``start_from_minilm``.
+        base: what the network was when its training began, a dictionary of tensors; a checkpoint holds
+            only the weights that have changed since. None: it holds all.
 
     Raises:
         ValueError: a causal network, or a tokeniser without ``[MASK]``.
     """
 
-    def __init__(self, model, tokenizer):
+    def __init__(self, model, tokenizer, base=None):
         if model.config["causal"]:
             raise ValueError("a causal model cannot fill gaps: it does not see what follows them")
         if tokenizer.token_to_id(MASK) != MASK_ID:
             raise ValueError(f"the tokeniser has no {MASK}; make it with train_tokenizer(..., mask=True)")
         self.model = model
         self.tokenizer = tokenizer
+        self.base = base
 
     def encode(self, texts):
         """Token ids of each text, with ``<s>`` before and ``</s>`` after it; see ``encode_texts``."""
@@ -94,8 +112,8 @@ class MaskedLanguageModel(ModelHubMixin):
     def guess_words(self, texts, share=0.15, seed=0, batch_size=32):
         """Hide words and see at which rank the model has them.
 
-        Only words that are one piece each are hidden: no punctuation, no parts of words. Long texts are
-        cut into windows.
+        Only words that are one piece each are hidden: no punctuation, no parts of words, and nothing
+        that an apostrophe or a hyphen ties to its neighbour. Long texts are cut into windows.
 
         Args:
             texts: a list of strings.
@@ -108,15 +126,22 @@ class MaskedLanguageModel(ModelHubMixin):
             pieces the model finds likelier than each (a rank below 5 is among its first five).
         """
         pieces = [self.tokenizer.id_to_token(i) for i in range(self.tokenizer.get_vocab_size())]
-        starts = torch.tensor([p.startswith(WORD_SIGN) and p.strip(WORD_SIGN).isalpha() for p in pieces])
-        goes_on = torch.tensor([p[0].isalnum() for p in pieces])
+        if isinstance(self.tokenizer.model, models.WordPiece):
+            words = [not p.startswith(PART_SIGN) and p.isalpha() for p in pieces]
+            goes_on = torch.tensor([p.startswith((PART_SIGN, "'", "-")) for p in pieces])
+        else:
+            words = [p.startswith(WORD_SIGN) and p.strip(WORD_SIGN).isalpha() for p in pieces]
+            goes_on = torch.tensor([p[0].isalnum() or p[0] in "'-" for p in pieces])
+        words = torch.tensor(words)
+        ties = torch.tensor([p in ("'", "-") for p in pieces])
         size = self.model.config["max_length"]
         windows = [window for ids in self.encode(texts) for window in framed_windows(ids, size)]
         generator, results = torch.Generator().manual_seed(seed), []
         for chunk in sorted_batches([len(window) for window in windows], batch_size):
             tokens = pad([windows[i] for i in chunk])  # [batch, time]
-            whole = starts[tokens]
+            whole = words[tokens]
             whole[:, :-1] &= ~goes_on[tokens[:, 1:]]
+            whole[:, 1:] &= ~ties[tokens[:, :-1]]
             hidden = whole & (torch.rand(tokens.shape, generator=generator) < share)
             expected = tokens[hidden].unsqueeze(-1)  # [words, 1]
             found = self.log_probabilities_at(tokens.masked_fill(hidden, MASK_ID), hidden)
@@ -158,7 +183,8 @@ class MaskedLanguageModel(ModelHubMixin):
         return bert.eval(), PreTrainedTokenizerFast(tokenizer_object=self.tokenizer, **names)
 
     def _save_pretrained(self, save_directory):
-        save_checkpoint(self.model, self.tokenizer, MODEL_TYPE, Path(save_directory))
+        base = None if self.base is None else "minilm"
+        save_checkpoint(self.model, self.tokenizer, MODEL_TYPE, Path(save_directory), base, self.base)
 
     @classmethod
     def _from_pretrained(cls, *, model_id, **_):
@@ -188,6 +214,61 @@ def _bert_name(name):
     return name
 
 
+def start_from_minilm(max_length=130, dropout=0.1):
+    """All-MiniLM-L6-v2 as a masked language model that has yet to learn to fill gaps.
+
+    MiniLM was trained to compare sentences, and was published without the layer that guesses words. Here
+    its embedding is used a second time for that, as BERT does.
+
+    Args:
+        max_length: tokens of the longest text, at most 512.
+        dropout: share of the units that are dropped in training.
+
+    Returns:
+        A ``MaskedLanguageModel`` with MiniLM's weights and vocabulary, without the unused places of that.
+
+    Raises:
+        CheckpointError: the package of MiniLM is not installed (the message has the command), or damaged.
+    """
+    file = package_file("minilm")
+    config = json.loads((file.parent / "config.json").read_text())
+    theirs = Tokenizer.from_file(str(file.parent / "tokenizer.json")).get_vocab()
+    special = dict(zip((*SPECIAL_TOKENS, MASK), ("[PAD]", "[UNK]", "[CLS]", "[SEP]", MASK), strict=True))
+    others = [p for p in sorted(theirs, key=theirs.get) if p not in special.values() and "[unused" not in p]
+    pieces = [*special, *others]
+    model = TransformerLanguageModel(
+        len(pieces),
+        causal=False,
+        width=config["hidden_size"],
+        heads=config["num_attention_heads"],
+        layers=config["num_hidden_layers"],
+        feed_forward_size=config["intermediate_size"],
+        dropout=dropout,
+        norm_first=False,
+        max_length=max_length,
+    )
+    weights = load_file(file)
+    rows = torch.tensor([theirs[special.get(piece, piece)] for piece in pieces])
+    words, places, kinds = (
+        f"embeddings.{kind}_embeddings.weight" for kind in ("word", "position", "token_type")
+    )
+    weights[words] = weights[words][rows]
+    weights[places] = weights[places][:max_length] + weights[kinds][0]  # all text is of the first kind
+    weights["cls.predictions.bias"] = torch.zeros(len(pieces))
+    model.load_state_dict({n: weights[_bert_name(n).removeprefix("bert.")] for n in model.state_dict()})
+    base = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    vocabulary = {piece: index for index, piece in enumerate(pieces)}
+    tokenizer = Tokenizer(
+        models.WordPiece(vocabulary, unk_token=UNKNOWN, continuing_subword_prefix=PART_SIGN)
+    )
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece(PART_SIGN)
+    tokenizer.add_special_tokens([*SPECIAL_TOKENS, tokenizers.AddedToken(MASK, lstrip=True)])
+    tokenizer.post_processor = FRAME
+    return MaskedLanguageModel(model.eval(), tokenizer, base)
+
+
 def load_masked_language_model(path):
     """Load a masked language model from a folder; nothing is ever downloaded.
 
@@ -198,9 +279,12 @@ def load_masked_language_model(path):
         A ``MaskedLanguageModel``.
 
     Raises:
-        CheckpointError: the folder is missing, damaged, or holds another kind of model.
+        CheckpointError: the folder is missing, damaged, or holds another kind of model; or the package is
+            missing or damaged that the checkpoint was trained from.
     """
-    folder, config = open_checkpoint(path, MODEL_TYPE, "masked language model")
+    folder, config, base = open_checkpoint(path, MODEL_TYPE, "masked language model")
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    weights = None if base is None else start_from_minilm(config["max_length"]).base
     model = TransformerLanguageModel(**config)
-    load_weights(model, folder)
-    return MaskedLanguageModel(model.eval(), Tokenizer.from_file(str(folder / "tokenizer.json")))
+    load_weights(model, folder, weights)
+    return MaskedLanguageModel(model.eval(), tokenizer, weights)

@@ -74,23 +74,35 @@ def verify_folder(path, restore=None):
     return folder
 
 
-def save_weights(model, folder):
-    """Write a model's weights in half precision as ``model.safetensors``, making the folder if need be."""
+def save_weights(model, folder, base=None):
+    """Write a model's weights in half precision as ``model.safetensors``, making the folder if need be.
+
+    Args:
+        model: an ``nn.Module``.
+        folder: where to.
+        base: weights that need not be written where they are the same, a dictionary of tensors.
+    """
     Path(folder).mkdir(parents=True, exist_ok=True)
     weights = {
         name: tensor.detach().to("cpu", torch.float16).contiguous()
         for name, tensor in model.state_dict().items()
+        if base is None or not torch.equal(tensor, base[name])
     }
     save_file(weights, Path(folder) / "model.safetensors", metadata={"format": "pt"})
 
 
-def load_weights(model, folder):
+def load_weights(model, folder, base=None):
     """Read a verified folder's ``model.safetensors`` into a model.
+
+    Args:
+        model: an ``nn.Module``.
+        folder: where from.
+        base: the weights that the file does not have, a dictionary of tensors.
 
     Raises:
         CheckpointError: the weights are those of another model; names a tensor that differs.
     """
-    weights = load_file(Path(folder) / "model.safetensors")
+    weights = (base or {}) | load_file(Path(folder) / "model.safetensors")
     expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
     differing = sorted(k for k in expected | found if expected.get(k) != found.get(k))
@@ -104,11 +116,22 @@ def load_weights(model, folder):
     model.load_state_dict(weights)
 
 
-def save_checkpoint(model, tokenizer, model_type, folder):
-    """Write a model with one tokeniser as a checkpoint: weights, config.json, tokeniser, checksums."""
-    save_weights(model, folder)
+def save_checkpoint(model, tokenizer, model_type, folder, base_name=None, base=None):
+    """Write a model with one tokeniser as a checkpoint: weights, config.json, tokeniser, checksums.
+
+    Args:
+        model: an ``nn.Module`` with the arguments of its class as ``config``.
+        tokenizer: a ``tokenizers.Tokenizer``.
+        model_type: what ``open_checkpoint`` will be asked for.
+        folder: where to, a ``Path``.
+        base_name: what the training began with, if it did not begin with random weights.
+        base: those weights, which are not written where they have not changed.
+    """
+    save_weights(model, folder, base)
     tokenizer.save(str(folder / "tokenizer.json"))
     config = {"model_type": model_type, "model": model.config}
+    if base_name:
+        config["base"] = base_name
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
     write_checksums(folder)
 
@@ -122,7 +145,8 @@ def open_checkpoint(path, model_type, name):
         name: what a message calls it.
 
     Returns:
-        The folder, and the arguments of the model's class.
+        The folder, the arguments of the model's class, and the name of the model that it was trained
+        from (None: it has all its weights).
 
     Raises:
         CheckpointError: the folder is missing, damaged, or holds another kind of model.
@@ -131,7 +155,7 @@ def open_checkpoint(path, model_type, name):
     config = json.loads((folder / "config.json").read_text())
     if config.get("model_type") != model_type:
         raise CheckpointError(f"{folder} holds a model of type {config.get('model_type')!r}, not a {name}")
-    return folder, config["model"]
+    return folder, config["model"], config.get("base")
 
 
 def packages():

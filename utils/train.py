@@ -35,7 +35,7 @@ from utils.data.reviews import load_reviews
 from utils.data.tokenization import END_ID, PADDING_ID, START_ID, train_tokenizer, word_tokenizer
 from utils.evaluate import exact_share, translation_scores
 from utils.language_model import LanguageModel, load_language_model
-from utils.masked_language_model import MaskedLanguageModel
+from utils.masked_language_model import MaskedLanguageModel, start_from_minilm
 from utils.models.language_model import RecurrentLanguageModel, language_model_loss
 from utils.models.recurrent import RecurrentTranslationModel
 from utils.models.transformer import TransformerTranslationModel
@@ -539,7 +539,17 @@ def fit_language_model(
 
 
 def fit_masked_language_model(
-    masked_model, texts, validation, *, epochs, window=64, batch_size=32, seed=0, **options
+    masked_model,
+    texts,
+    validation,
+    *,
+    epochs,
+    window=64,
+    batch_size=32,
+    seed=0,
+    epoch_size=None,
+    mask_share=0.15,
+    **options,
 ):
     """Train a masked language model on running text.
 
@@ -555,6 +565,8 @@ def fit_masked_language_model(
         window: tokens of the longest windows, a multiple of 4; ``<s>`` and ``</s>`` are added.
         batch_size: windows in a step.
         seed: fixes what is hidden and everything else that is drawn.
+        epoch_size: windows that are drawn for an epoch; None: all.
+        mask_share: share of the tokens that are selected; see ``mask_tokens``.
         options: those of ``train``.
 
     Returns:
@@ -576,11 +588,11 @@ def fit_masked_language_model(
         generator, cut = torch.Generator().manual_seed(seed * 1_000_003 + epoch), []
         offset = int(torch.randint(window, (), generator=generator))
         windows = stream[offset:].unfold(0, window, window)
-        for rows in torch.randperm(count, generator=generator).split(batch_size):
+        for rows in torch.randperm(count, generator=generator)[:epoch_size].split(batch_size):
             parts = 2 ** int(torch.randint(3, (), generator=generator))
             tokens = F.pad(windows[rows].reshape(len(rows) * parts, -1), (1, 1), value=END_ID)
             tokens[:, 0] = START_ID  # [batch, window / parts + 2]
-            cut.append((tokens, *mask_tokens(tokens, vocabulary_size, generator)))
+            cut.append((tokens, *mask_tokens(tokens, vocabulary_size, generator, mask_share)))
         return cut
 
     def validate(_):
@@ -673,22 +685,41 @@ def train_masked_language_model(arguments):
     """Train a masked language model as the command line says; returns the folder of its checkpoint."""
     started = time.perf_counter()
     texts = language_model_texts(arguments.corpus)
-    tokenizer = train_tokenizer(texts["train"], "en", arguments.vocabulary_size, lowercase=True, mask=True)
-    set_seed(arguments.seed)
-    names = ("width", "heads", "layers", "feed_forward_size", "dropout", "norm_first")
-    network = TransformerLanguageModel(
-        tokenizer.get_vocab_size(),
-        causal=False,
-        max_length=arguments.window + 2,
-        **{name: getattr(arguments, name) for name in names},
-    )
-    masked_model = MaskedLanguageModel(network, tokenizer)
+    if arguments.start == "minilm":
+        masked_model = start_from_minilm(arguments.window + 2, arguments.dropout)
+        # It compared directions, so its vectors are too short to be sure of a word, and grow slowly.
+        last_norm = masked_model.model.layers[-1].feed_forward_norm
+        last_norm.load_state_dict({name: 4 * tensor for name, tensor in last_norm.state_dict().items()})
+        trained = masked_model.model.layers[arguments.frozen_layers :]
+    else:
+        tokenizer = train_tokenizer(
+            texts["train"], "en", arguments.vocabulary_size, lowercase=True, mask=True
+        )
+        set_seed(arguments.seed)
+        names = ("width", "heads", "layers", "feed_forward_size", "dropout", "norm_first")
+        network = TransformerLanguageModel(
+            tokenizer.get_vocab_size(),
+            causal=False,
+            max_length=arguments.window + 2,
+            **{name: getattr(arguments, name) for name in names},
+        )
+        masked_model, trained = MaskedLanguageModel(network, tokenizer), network
+    network = masked_model.model
+    # The frequencies of the words need not be learnt step by step.
+    pieces = torch.tensor([piece for ids in masked_model.encode(texts["train"]) for piece in ids])
+    counts = torch.bincount(pieces, minlength=len(network.output_bias))
+    network.output_bias.data = ((counts + 1) / counts.sum()).log()
+    parameters = [*trained.parameters(), network.output_bias]
+    network.requires_grad_(False)
     output, options = _prepare(arguments, "masked-language-model")
     history = fit_masked_language_model(
         masked_model,
         texts["train"][: arguments.limit],
         texts["validation"][: arguments.limit],
         window=arguments.window,
+        epoch_size=arguments.epoch_size,
+        mask_share=arguments.mask_share,
+        groups=[(dict.fromkeys(parameters), 1.0, 0)],
         **options,
     )
     if _is_main_process():
@@ -778,13 +809,17 @@ def build_parser():
     corpora = ["brown", "movie-reviews", "both", "reviews"]
     add("--corpus", choices=corpora, default="both", help="what to train on; both: the first two")
     add("--window", type=int, default=128, help="tokens of the longest windows, a multiple of 4")
-    add("--width", type=int, default=256, help="width of the vectors")
-    add("--heads", type=int, default=4, help="heads of each attention")
-    add("--layers", type=int, default=5, help="layers of the stack")
-    add("--feed-forward-size", type=int, default=1024, help="width inside the feed-forward")
-    add("--norm-first", action="store_true", help="the norm before each sub-layer, not BERT's after it")
-    _add_training_options(masked, epochs=30, batch_size=32, learning_rate=1e-3, dropout=0.1)
-    masked.set_defaults(vocabulary_size=8000)
+    add("--epoch-size", type=int, default=9000, help="windows that are drawn for an epoch")
+    add("--mask-share", type=float, default=0.3, help="share of the tokens that are to be guessed")
+    add("--start", choices=["minilm", "random"], default="minilm", help="weights to begin with")
+    add("--frozen-layers", type=int, default=2, help="minilm: lowest layers that stay as they are")
+    add("--width", type=int, default=256, help="random: width of the vectors")
+    add("--heads", type=int, default=4, help="random: heads of each attention")
+    add("--layers", type=int, default=5, help="random: layers of the stack")
+    add("--feed-forward-size", type=int, default=1024, help="random: width inside the feed-forward")
+    add("--norm-first", action="store_true", help="random: the norm before each sub-layer, not after it")
+    _add_training_options(masked, epochs=12, batch_size=16, learning_rate=1e-3, dropout=0.0)
+    masked.set_defaults(vocabulary_size=8000, averaging=0.999)
     return parser
 
 

@@ -25,7 +25,7 @@ _APOSTROPHES = {
 }
 
 _APOSTROPHE = Regex("(?<!ujourd)'")
-_FRAME = processors.TemplateProcessing(
+FRAME = processors.TemplateProcessing(
     single=f"{START} $A {END}", special_tokens=[(START, START_ID), (END, END_ID)]
 )
 
@@ -53,7 +53,7 @@ def word_tokenizer(sentences, language):
             pre_tokenizers.Split(_APOSTROPHE, behaviour),
         ]
     )
-    tokenizer.post_processor = _FRAME
+    tokenizer.post_processor = FRAME
     trainer = trainers.WordLevelTrainer(special_tokens=SPECIAL_TOKENS, show_progress=False)
     tokenizer.train_from_iterator(sentences, trainer)
     return tokenizer
@@ -95,7 +95,7 @@ def train_tokenizer(sentences, language, vocabulary_size=4000, lowercase=False, 
         ]
     )
     tokenizer.decoder = decoders.Metaspace(replacement=WORD_SIGN, prepend_scheme="always")
-    tokenizer.post_processor = _FRAME
+    tokenizer.post_processor = FRAME
     special_tokens = SPECIAL_TOKENS + (
         [tokenizers.AddedToken(MASK, lstrip=True, normalized=True)] if mask else []
     )
