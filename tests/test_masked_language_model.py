@@ -3,16 +3,22 @@ import math
 
 import pytest
 import torch
+from safetensors import safe_open
 from transformers import BertModel, pipeline
 
 from utils.data.batches import framed_windows
 from utils.data.tokenization import MASK, MASK_ID, train_tokenizer
 from utils.language_model import load_language_model
 from utils.live import objective_texts, train_objective
-from utils.masked_language_model import MaskedLanguageModel, load_masked_language_model
+from utils.masked_language_model import (
+    MaskedLanguageModel,
+    load_masked_language_model,
+    start_from_minilm,
+)
 from utils.models.transformer_language_model import TransformerLanguageModel
 from utils.pretrained import CheckpointError
 from utils.train import build_parser, fit_masked_language_model
+from utils.transfer import load_minilm
 
 TEXTS = ["The old film was good.", "A cat sat on the old mat, and the cat was good.", "Good films!"]
 
@@ -225,3 +231,59 @@ def test_both_objectives_are_trained_on_the_same_text():
         assert side.history[-1]["loss"] < side.history[0]["loss"] - 0.3
     with pytest.raises(KeyError, match="no objective 'both'; there are causal, masked"):
         train_objective("both")
+
+
+@pytest.fixture(scope="module")
+def started():
+    return start_from_minilm(max_length=66)
+
+
+@torch.no_grad()
+def test_minilm_reads_alike_in_our_layers(started):
+    theirs, their_tokenizer = load_minilm()
+    text = "The old film wasn't good; a cat re-entered."
+    ids, their_ids = started.encode([text]), [their_tokenizer.encode(text).ids]
+    assert len(ids[0]) == len(their_ids[0])
+    found = started.model.read(torch.tensor(ids))[0]
+    expected = theirs.model(torch.tensor(their_ids)).last_hidden_state
+    assert torch.allclose(found, expected, atol=2e-3)  # its norms have a smaller epsilon
+    assert started.tokenizer.decode(ids[0]) == their_tokenizer.decode(their_ids[0])
+    assert started.encode(["a [MASK] film"])[0].count(MASK_ID) == 1
+
+
+def test_whole_words_of_minilms_vocabulary(started):
+    tokens = torch.tensor(started.encode(["The re-entry of Anna's unembeddable cat, don't!"]))
+    whole = [started.tokenizer.id_to_token(i) for i in tokens[started.whole_words(tokens)].tolist()]
+    assert whole == ["the", "of", "cat"]
+
+
+def test_a_checkpoint_from_minilm_holds_what_changed(started, tmp_path):
+    weights = {name: tensor.clone() for name, tensor in started.model.state_dict().items()}
+    before = started.fill("The [MASK] sat on the mat.")
+    with torch.no_grad():
+        started.model.layers[-1].contract.bias += 0.5
+        started.model.output_bias[started.tokenizer.token_to_id("cat")] += 9
+    try:
+        started.save_pretrained(tmp_path)
+        with safe_open(tmp_path / "model.safetensors", framework="pt") as file:
+            assert sorted(file.keys()) == ["layers.5.contract.bias", "output_bias"]
+        loaded = load_masked_language_model(tmp_path)
+        for text in ("The [MASK] sat on the mat.", "A [MASK] dog"):
+            (ours,), (theirs,) = started.fill(text), loaded.fill(text)
+            assert [word for word, _ in ours] == [word for word, _ in theirs]
+            assert [p for _, p in ours] == pytest.approx([p for _, p in theirs], rel=1e-2)
+        assert loaded.fill("The [MASK] sat on the mat.")[0][0][0] == "cat" != before[0][0][0]
+        loaded.save_pretrained(tmp_path / "again")
+        assert (tmp_path / "again" / "SHA256SUMS").read_text() == (tmp_path / "SHA256SUMS").read_text()
+    finally:
+        started.model.load_state_dict(weights)
+
+
+def test_an_epoch_has_as_many_windows_as_asked_for():
+    masked_model = make_masked_model(layers=1)
+    options = {"epochs": 1, "window": 16, "batch_size": 4, "learning_rate": 1e-3}
+    everything = fit_masked_language_model(masked_model, TEXTS * 60, TEXTS[:2], **options)
+    some = fit_masked_language_model(masked_model, TEXTS * 60, TEXTS[:2], epoch_size=8, **options)
+    tokens = [round(h[0]["seconds"] * h[0]["tokens_per_second"]) for h in (everything, some)]
+    assert 8 * 16 < tokens[1] <= 8 * (16 + 4 * 2)
+    assert tokens[0] > 2 * tokens[1]

@@ -1,6 +1,7 @@
 """A masked language model together with its tokeniser: it fills the gaps of plain text."""
 
 import json
+from functools import cached_property
 from pathlib import Path
 
 import tokenizers
@@ -109,11 +110,41 @@ class MaskedLanguageModel(ModelHubMixin):
                 nats -= found.gather(1, expected.unsqueeze(-1)).sum().item()
         return float(torch.tensor(nats / sum(len(text.split()) for text in texts)).exp())
 
+    def whole_words(self, tokens):
+        """Which tokens are words of one piece each.
+
+        No punctuation, no parts of words, and nothing that an apostrophe or a hyphen ties to its
+        neighbour.
+
+        Args:
+            tokens: token ids [batch, time].
+
+        Returns:
+            True at such words [batch, time].
+        """
+        words, goes_on, ties = self._kinds_of_pieces
+        whole = words[tokens]
+        whole[:, :-1] &= ~goes_on[tokens[:, 1:]]
+        whole[:, 1:] &= ~ties[tokens[:, :-1]]
+        return whole
+
+    @cached_property
+    def _kinds_of_pieces(self):
+        """For each piece whether it is a word, goes on with one, and ties two together."""
+        pieces = [self.tokenizer.id_to_token(i) for i in range(self.tokenizer.get_vocab_size())]
+        ties = [piece in ("'", "-") for piece in pieces]
+        if isinstance(self.tokenizer.model, models.WordPiece):
+            words = [piece.isalpha() for piece in pieces]  # parts of words have signs
+            goes_on = [piece.startswith((PART_SIGN, "'", "-")) for piece in pieces]
+        else:
+            words = [p.startswith(WORD_SIGN) and p.strip(WORD_SIGN).isalpha() for p in pieces]
+            goes_on = [piece[0].isalnum() or piece[0] in "'-" for piece in pieces]
+        return torch.tensor(words), torch.tensor(goes_on), torch.tensor(ties)
+
     def guess_words(self, texts, share=0.15, seed=0, batch_size=32):
         """Hide words and see at which rank the model has them.
 
-        Only words that are one piece each are hidden: no punctuation, no parts of words, and nothing
-        that an apostrophe or a hyphen ties to its neighbour. Long texts are cut into windows.
+        Only ``whole_words`` are hidden. Long texts are cut into windows.
 
         Args:
             texts: a list of strings.
@@ -125,24 +156,12 @@ class MaskedLanguageModel(ModelHubMixin):
             Three tensors [words]: the ids of the hidden words, their log-probabilities, and how many
             pieces the model finds likelier than each (a rank below 5 is among its first five).
         """
-        pieces = [self.tokenizer.id_to_token(i) for i in range(self.tokenizer.get_vocab_size())]
-        if isinstance(self.tokenizer.model, models.WordPiece):
-            words = [not p.startswith(PART_SIGN) and p.isalpha() for p in pieces]
-            goes_on = torch.tensor([p.startswith((PART_SIGN, "'", "-")) for p in pieces])
-        else:
-            words = [p.startswith(WORD_SIGN) and p.strip(WORD_SIGN).isalpha() for p in pieces]
-            goes_on = torch.tensor([p[0].isalnum() or p[0] in "'-" for p in pieces])
-        words = torch.tensor(words)
-        ties = torch.tensor([p in ("'", "-") for p in pieces])
         size = self.model.config["max_length"]
         windows = [window for ids in self.encode(texts) for window in framed_windows(ids, size)]
         generator, results = torch.Generator().manual_seed(seed), []
         for chunk in sorted_batches([len(window) for window in windows], batch_size):
             tokens = pad([windows[i] for i in chunk])  # [batch, time]
-            whole = words[tokens]
-            whole[:, :-1] &= ~goes_on[tokens[:, 1:]]
-            whole[:, 1:] &= ~ties[tokens[:, :-1]]
-            hidden = whole & (torch.rand(tokens.shape, generator=generator) < share)
+            hidden = self.whole_words(tokens) & (torch.rand(tokens.shape, generator=generator) < share)
             expected = tokens[hidden].unsqueeze(-1)  # [words, 1]
             found = self.log_probabilities_at(tokens.masked_fill(hidden, MASK_ID), hidden)
             theirs = found.gather(1, expected)

@@ -7,8 +7,10 @@ from utils.experiments.cards import (
     compare_attention,
     describe_captions,
     describe_language_model,
+    describe_masked_language_model,
     describe_phrasebook,
 )
+from utils.experiments.features import compare_features
 from utils.experiments.phrasebook import sweep
 from utils.experiments.transfer import compare_elsewhere, sweep_digits, sweep_minilm, sweep_ulmfit
 from utils.live import reversed_words
@@ -33,6 +35,8 @@ EXPERIMENTS = {
         name: partial(describe_language_model, name)
         for name in ("language-model-brown", "language-model-movie-reviews")
     },
+    "masked-language-model": partial(describe_masked_language_model, "masked-language-model"),
+    "features-gpt-bert": compare_features,
     "transfer-reviews": sweep_minilm,
     "ulmfit": sweep_ulmfit,
     "reviews-elsewhere": compare_elsewhere,

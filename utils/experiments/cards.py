@@ -1,14 +1,17 @@
 """Scores of the shipped checkpoints, and their model cards, from the templates ``data/model_card_*.md``."""
 
 import json
+import re
 import statistics
 import time
 
+import torch
 from huggingface_hub import ModelCard, ModelCardData
+from safetensors.torch import load_file
 
 from utils.data.corpora import load_multi30k
 from utils.data.phrasebook import HELD_OUT, write_mixture
-from utils.data.tokenization import LANGUAGE_NAMES
+from utils.data.tokenization import LANGUAGE_NAMES, MASK
 from utils.evaluate import (
     bleu_by_length,
     bleu_difference,
@@ -17,6 +20,7 @@ from utils.evaluate import (
     word_bleu,
 )
 from utils.language_model import load_language_model
+from utils.masked_language_model import load_masked_language_model
 from utils.pretrained import CHECKPOINTS
 from utils.results import LENGTH_RANGES, RESULTS, write_configuration, write_rows
 from utils.train import language_model_texts
@@ -179,6 +183,13 @@ def describe_captions(checkpoint, techniques=""):
     print(checkpoint, scores)
 
 
+UNSEEN_TEXTS = {
+    "brown": "25 texts of the Brown corpus",
+    "movie-reviews": "100 film reviews of Pang and Lee",
+    "reviews": "the 420 test reviews of this project",
+}
+
+
 def describe_language_model(checkpoint):
     """Measure a language model on unseen texts of three kinds, and write its card.
 
@@ -187,11 +198,7 @@ def describe_language_model(checkpoint):
     """
     language_model, report = load_language_model(checkpoint), _training_report(checkpoint)
     rows = []
-    for corpus, name in (
-        ("brown", "25 texts of the Brown corpus"),
-        ("movie-reviews", "100 film reviews of Pang and Lee"),
-        ("reviews", "the 420 test reviews of this project"),
-    ):
+    for corpus, name in UNSEEN_TEXTS.items():
         texts = language_model_texts(corpus)["test"]
         pieces = sum(len(ids) - 1 for ids in language_model.encode(texts))
         word = language_model.perplexity(texts)
@@ -200,3 +207,43 @@ def describe_language_model(checkpoint):
     config = language_model.model.config
     _write_card(checkpoint, report, "language_model", task="text-generation", rows=rows, config=config)
     print(checkpoint, rows)
+
+
+def describe_masked_language_model(checkpoint):
+    """Measure a masked language model on hidden words of unseen documents, and write its card.
+
+    Writes ``data/results/CHECKPOINT.csv``: for each kind of text the share of the words that are among the
+    model's first five, and among the five most frequent words of the training texts.
+
+    Args:
+        checkpoint: its name in ``data/checkpoints``.
+    """
+    masked_model, report = load_masked_language_model(checkpoint), _training_report(checkpoint)
+    training = language_model_texts(report["settings"]["corpus"])["train"]
+    counts = torch.zeros(masked_model.tokenizer.get_vocab_size(), dtype=torch.long)
+    for ids in masked_model.encode(training):
+        tokens = torch.tensor([ids])
+        counts += torch.bincount(tokens[masked_model.whole_words(tokens)], minlength=len(counts))
+    frequent = counts.topk(5).indices
+    rows = []
+    for corpus, name in UNSEEN_TEXTS.items():
+        words, log_probabilities, ranks = masked_model.guess_words(language_model_texts(corpus)["test"])
+        row = {"text": name, "words": len(words), "first": (ranks < 1).float().mean().item()}
+        row |= {"first_five": (ranks < 5).float().mean().item()}
+        row |= {"frequent_five": torch.isin(words, frequent).float().mean().item()}
+        rows.append(row | {"log_probability": log_probabilities.mean().item()})
+    write_rows(
+        checkpoint, [{k: v if isinstance(v, str) else round(v, 4) for k, v in r.items()} for r in rows]
+    )
+    sentence = f"I looked at my {MASK} and saw that {MASK} was late."
+    pattern = re.escape(sentence.rstrip(".").lower()).replace(re.escape(MASK.lower()), r"\S+")
+    met = sum(len(re.findall(pattern.replace(r"\ ", r"\s+"), text.lower())) for text in training)
+    words = [[f"{word} {p:.0%}" for word, p in gap] for gap in masked_model.fill(sentence)]
+    fields = {"rows": rows, "sentence": sentence, "met": met, "words": words}
+    fields |= {
+        "frequent": [masked_model.tokenizer.id_to_token(i) for i in frequent.tolist()],
+        "config": masked_model.model.config,
+        "stored": sum(t.numel() for t in load_file(CHECKPOINTS / checkpoint / "model.safetensors").values()),
+    }
+    _write_card(checkpoint, report, "masked_language_model", task="fill-mask", **fields)
+    print(checkpoint, rows, met, words)

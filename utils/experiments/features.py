@@ -1,9 +1,4 @@
-"""Features of pretrained models, frozen, for the reviews: what a linear head gets out of each.
-
-    python -m utils.experiments.features
-
-computes ``data/results/features-gpt-bert.csv``: minutes, so the notebook only reads it.
-"""
+"""Features of pretrained models, frozen, for the reviews: what a linear head gets out of each."""
 
 import torch
 from transformers.utils import logging
@@ -65,8 +60,8 @@ def probe_reviews(body, encode):
     return torch.as_tensor(probe.predict(features["test"])) == torch.tensor(labels["test"])
 
 
-def main():
-    """Compute the shipped results."""
+def compare_features():
+    """Probe MiniLM and SmolLM2, and write ``data/results/features-gpt-bert.csv``: minutes."""
     logging.disable_progress_bar()
     body, tokenizer = load_minilm()
     decoder, their_tokenizer = load_smollm2()
@@ -82,9 +77,5 @@ def main():
         print(rows[-1], flush=True)
     write_rows(NAME, rows)
     write_configuration(
-        NAME, {"command": "python -m utils.experiments.features", "probe": "train", "test": "test"}
+        NAME, {"command": f"python -m utils.experiments {NAME}", "probe": "train", "test": "test"}
     )
-
-
-if __name__ == "__main__":
-    main()
