@@ -160,13 +160,34 @@ def train_objective(name, seed=0, count=OBJECTIVE_SENTENCES, width=96):
     Raises:
         KeyError: an unknown name.
     """
+    texts, new = objective_texts(seed, count)
+    return fit_objective(name, texts, new[:100], seed, width)
+
+
+def fit_objective(name, texts, validation, seed=0, width=96, epochs=None):
+    """Train a stack of Transformer layers as ``train_objective`` does, on other texts.
+
+    Args:
+        name: "causal" (GPT) or "masked" (BERT).
+        texts: what to learn from, a list of strings.
+        validation: other texts, which choose the best epoch.
+        seed: of the random weights, and of what is hidden.
+        width: of the vectors.
+        epochs: passes over the texts; None: as many as ``train_objective`` makes.
+
+    Returns:
+        A ``LiveObjective``.
+
+    Raises:
+        KeyError: an unknown name.
+    """
     if name not in OBJECTIVES:
         raise KeyError(f"there is no objective {name!r}; there are {', '.join(OBJECTIVES)}")
-    chosen, (texts, new) = OBJECTIVES[name], objective_texts(seed, count)
+    chosen = OBJECTIVES[name]
     tokenizer = train_tokenizer(texts, "en", 1000, lowercase=True, mask=True)
     torch.manual_seed(seed)
     sizes = {"width": width, "feed_forward_size": 4 * width, "dropout": 0.0}
     network = TransformerLanguageModel(tokenizer.get_vocab_size(), name == "causal", **sizes)
     model = chosen["wrapper"](network, tokenizer)
-    options = {"epochs": chosen["epochs"], "window": 32, "learning_rate": 3e-3, "seed": seed}
-    return LiveObjective(model, chosen["fit"](model, texts, new[:100], **options))
+    options = {"epochs": epochs or chosen["epochs"], "window": 32, "learning_rate": 3e-3, "seed": seed}
+    return LiveObjective(model, chosen["fit"](model, texts, validation, **options))

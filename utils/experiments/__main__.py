@@ -10,7 +10,7 @@ from utils.experiments.cards import (
     describe_masked_language_model,
     describe_phrasebook,
 )
-from utils.experiments.features import compare_features
+from utils.experiments.features import compare_features, fill_reviews
 from utils.experiments.phrasebook import sweep
 from utils.experiments.transfer import compare_elsewhere, sweep_digits, sweep_minilm, sweep_ulmfit
 from utils.live import reversed_words
@@ -37,6 +37,7 @@ EXPERIMENTS = {
     },
     "masked-language-model": partial(describe_masked_language_model, "masked-language-model"),
     "features-gpt-bert": compare_features,
+    "fill-reviews": fill_reviews,
     "transfer-reviews": sweep_minilm,
     "ulmfit": sweep_ulmfit,
     "reviews-elsewhere": compare_elsewhere,

@@ -1,10 +1,11 @@
-"""Features of pretrained models, frozen, for the reviews: what a linear head gets out of each."""
+"""What the two objectives of pretraining give on the reviews, from scratch and with pretrained models."""
 
 import torch
 from transformers.utils import logging
 
 from utils.data.reviews import load_reviews
 from utils.data.tokenization import encode_texts
+from utils.live import fit_objective
 from utils.pretrained import load_smollm2
 from utils.results import write_configuration, write_rows
 from utils.transfer import fit_probe, load_minilm, text_features
@@ -79,3 +80,26 @@ def compare_features():
     write_configuration(
         NAME, {"command": f"python -m utils.experiments {NAME}", "probe": "train", "test": "test"}
     )
+
+
+def fill_reviews(seeds=5):
+    """Train the masked objective on the reviews from scratch, and write ``data/results/fill-reviews.csv``.
+
+    Each row has the loss on the same hidden words of the test reviews, in nats: that of the model, and that
+    of how often each piece occurs in the training reviews.
+
+    Args:
+        seeds: how many trainings.
+    """
+    texts = {split: list(rows["text"]) for split, rows in load_reviews().items()}
+    rows = []
+    for seed in range(seeds):
+        model = fit_objective("masked", texts["train"], texts["validation"], seed, epochs=48).model
+        words, log_probabilities, _ = model.guess_words(texts["test"])
+        counts = torch.ones(model.tokenizer.get_vocab_size())
+        for ids in model.encode(texts["train"]):
+            counts += torch.bincount(torch.tensor(ids), minlength=len(counts))
+        frequency = -(counts / counts.sum()).log()[words].mean().item()
+        rows.append({"seed": seed, "masked": -log_probabilities.mean().item(), "unigram": frequency})
+        print(rows[-1], flush=True)
+    write_rows("fill-reviews", rows)
