@@ -22,7 +22,9 @@ PHRASEBOOK_TRANSLATORS = {
 }
 CAPTION_TRANSLATORS = {  # and what was tried with each
     "multi30k-en-de-gru-attention": "",
-    "multi30k-en-de-transformer": "",
+    "multi30k-en-de-transformer": "label smoothing, dropout and a running average of the weights were used "
+    "and not varied. The first 29 epochs followed the learning rate of a training of 60 epochs; the "
+    "training was then shortened to 44, so the rate fell faster from there.",
     "multi30k-en-fr-transformer": "label smoothing, dropout and a learning rate that falls "
     "along a cosine were used and not varied. The running average of the weights gave 0.06 BLEU on "
     "validation (56.68; 56.62 without it), since the falling rate does the same work.",
