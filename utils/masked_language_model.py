@@ -57,6 +57,11 @@ class MaskedLanguageModel(ModelHubMixin):
         """Token ids of each text, with ``<s>`` before and ``</s>`` after it; see ``encode_texts``."""
         return encode_texts(self.tokenizer, texts)
 
+    def count_pieces(self, texts):
+        """How often each piece occurs in texts, a tensor [vocabulary_size]."""
+        tokens = torch.tensor([token for ids in self.encode(texts) for token in ids])
+        return torch.bincount(tokens, minlength=self.tokenizer.get_vocab_size())
+
     @torch.no_grad()
     def log_probabilities_at(self, inputs, selected):
         """What the model expects at selected places.
@@ -303,7 +308,10 @@ def load_masked_language_model(path):
     """
     folder, config, base = open_checkpoint(path, MODEL_TYPE, "masked language model")
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    weights = None if base is None else start_from_minilm(config["max_length"]).base
-    model = TransformerLanguageModel(**config)
+    if base is None:
+        model, weights = TransformerLanguageModel(**config), None
+    else:
+        started = start_from_minilm(config["max_length"], config["dropout"])
+        model, weights = started.model, started.base
     load_weights(model, folder, weights)
     return MaskedLanguageModel(model.eval(), tokenizer, weights)

@@ -690,7 +690,8 @@ def train_masked_language_model(arguments):
         # It compared directions, so its vectors are too short to be sure of a word, and grow slowly.
         last_norm = masked_model.model.layers[-1].feed_forward_norm
         last_norm.load_state_dict({name: 4 * tensor for name, tensor in last_norm.state_dict().items()})
-        trained = masked_model.model.layers[arguments.frozen_layers :]
+        trained = list(masked_model.model.layers[arguments.frozen_layers :].parameters())
+        trained.append(masked_model.model.output_bias)
     else:
         tokenizer = train_tokenizer(
             texts["train"], "en", arguments.vocabulary_size, lowercase=True, mask=True
@@ -703,14 +704,12 @@ def train_masked_language_model(arguments):
             max_length=arguments.window + 2,
             **{name: getattr(arguments, name) for name in names},
         )
-        masked_model, trained = MaskedLanguageModel(network, tokenizer), network
+        masked_model, trained = MaskedLanguageModel(network, tokenizer), list(network.parameters())
     network = masked_model.model
     # The frequencies of the words need not be learnt step by step.
-    pieces = torch.tensor([piece for ids in masked_model.encode(texts["train"]) for piece in ids])
-    counts = torch.bincount(pieces, minlength=len(network.output_bias))
+    counts = masked_model.count_pieces(texts["train"])
     network.output_bias.data = ((counts + 1) / counts.sum()).log()
-    parameters = [*trained.parameters(), network.output_bias]
-    network.requires_grad_(False)
+    network.requires_grad_(False)  # training turns it on again for what it is given
     output, options = _prepare(arguments, "masked-language-model")
     history = fit_masked_language_model(
         masked_model,
@@ -719,7 +718,7 @@ def train_masked_language_model(arguments):
         window=arguments.window,
         epoch_size=arguments.epoch_size,
         mask_share=arguments.mask_share,
-        groups=[(dict.fromkeys(parameters), 1.0, 0)],
+        groups=[(trained, 1.0, 0)],
         **options,
     )
     if _is_main_process():
@@ -755,13 +754,9 @@ def build_parser():
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="WHAT")
-    translator = commands.add_parser(
-        "translator",
-        help="a translator of image captions or of the phrasebook",
-        description="Train a translator and save it as a checkpoint.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    translator = _add_command(
+        commands, "translator", train_translator, "a translator of image captions or of the phrasebook"
     )
-    translator.set_defaults(function=train_translator)
     add = translator.add_argument
     add("--model", choices=list(MODELS), default="gru-attention", help="which model")
     add(
@@ -783,13 +778,9 @@ def build_parser():
     add("--layers", type=int, default=3, help="transformer: layers of the encoder and of the decoder")
     add("--feed-forward-size", type=int, default=384, help="transformer: width inside the feed-forward")
     _add_training_options(translator, epochs=24, batch_size=64, learning_rate=3e-3, dropout=0.3)
-    model = commands.add_parser(
-        "language-model",
-        help="a recurrent language model of English",
-        description="Train a language model and save it as a checkpoint.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    model = _add_command(
+        commands, "language-model", train_language_model, "a recurrent language model of English"
     )
-    model.set_defaults(function=train_language_model)
     add = model.add_argument
     add("--corpus", choices=["brown", "movie-reviews", "reviews"], default="brown", help="what to train on")
     add("--start", help="checkpoint to go on from, instead of random weights")
@@ -798,13 +789,12 @@ def build_parser():
     add("--hidden-size", type=int, default=480, help="width of the hidden state")
     add("--word-dropout", type=float, default=0.05, help="share of the words dropped in a step")
     _add_training_options(model, epochs=30, batch_size=32, learning_rate=3e-3, dropout=0.2)
-    masked = commands.add_parser(
+    masked = _add_command(
+        commands,
         "masked-language-model",
-        help="a small BERT, which fills the gaps of English text",
-        description="Train a masked language model and save it as a checkpoint.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        train_masked_language_model,
+        "a small BERT, which fills the gaps of English text",
     )
-    masked.set_defaults(function=train_masked_language_model)
     add = masked.add_argument
     corpora = ["brown", "movie-reviews", "both", "reviews"]
     add("--corpus", choices=corpora, default="both", help="what to train on; both: the first two")
@@ -821,6 +811,17 @@ def build_parser():
     _add_training_options(masked, epochs=12, batch_size=16, learning_rate=1e-3, dropout=0.0)
     masked.set_defaults(vocabulary_size=8000, averaging=0.999)
     return parser
+
+
+def _add_command(commands, name, function, summary):
+    command = commands.add_parser(
+        name,
+        help=summary,
+        description=f"Train a {name.replace('-', ' ')} and save it as a checkpoint.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    command.set_defaults(function=function)
+    return command
 
 
 def _add_training_options(command, **defaults):

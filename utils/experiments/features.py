@@ -96,9 +96,7 @@ def fill_reviews(seeds=5):
     for seed in range(seeds):
         model = fit_objective("masked", texts["train"], texts["validation"], seed, epochs=48).model
         words, log_probabilities, _ = model.guess_words(texts["test"])
-        counts = torch.ones(model.tokenizer.get_vocab_size())
-        for ids in model.encode(texts["train"]):
-            counts += torch.bincount(torch.tensor(ids), minlength=len(counts))
+        counts = model.count_pieces(texts["train"]) + 1
         frequency = -(counts / counts.sum()).log()[words].mean().item()
         rows.append({"seed": seed, "masked": -log_probabilities.mean().item(), "unigram": frequency})
         print(rows[-1], flush=True)

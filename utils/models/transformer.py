@@ -171,6 +171,24 @@ class TransformerLayer(nn.Module):
         return norm(inputs + self.dropout(added)), weights
 
 
+def initialize_weights(model, width):
+    """Draw a Transformer's random weights: projections as Glorot and Bengio (2010), embeddings normal.
+
+    Args:
+        model: an ``nn.Module``; its linear layers and embeddings are changed.
+        width: of the vectors; a vector of an embedding has a length of about 1, that of padding is 0.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.xavier_uniform_(module.weight)
+            nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.Embedding):
+            nn.init.normal_(module.weight, std=width**-0.5)
+            if module.padding_idx is not None:
+                with torch.no_grad():
+                    module.weight[module.padding_idx].zero_()
+
+
 class TransformerTranslationModel(nn.Module):
     """A Transformer that reads one sentence and writes another (Vaswani et al. 2017, section 3).
 
@@ -238,15 +256,7 @@ class TransformerTranslationModel(nn.Module):
         # The projection to the vocabulary shares its weights with the target embedding (section 3.4).
         self.output_bias = nn.Parameter(torch.zeros(target_vocabulary_size))
         self.dropout = nn.Dropout(dropout)
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.xavier_uniform_(module.weight)
-                nn.init.zeros_(module.bias)
-            elif isinstance(module, nn.Embedding):
-                nn.init.normal_(module.weight, std=width**-0.5)
-                if module.padding_idx is not None:
-                    with torch.no_grad():
-                        module.weight[module.padding_idx].zero_()
+        initialize_weights(self, width)
 
     def forward(self, source, target_in):
         """Predict every next token at once, given the true tokens before it (teacher forcing).

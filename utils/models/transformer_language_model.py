@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from utils.data.tokenization import MASK_ID, PADDING_ID
-from utils.models.transformer import TransformerLayer, causal_mask
+from utils.models.transformer import TransformerLayer, causal_mask, initialize_weights
 
 ACTIVATIONS = {"gelu": F.gelu, "gelu-tanh": partial(F.gelu, approximate="tanh")}
 
@@ -72,12 +72,7 @@ class TransformerLanguageModel(nn.Module):
         self.final_norm = nn.LayerNorm(width) if norm_first else nn.Identity()
         self.output_bias = nn.Parameter(torch.zeros(vocabulary_size))
         self.dropout = nn.Dropout(dropout)
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.xavier_uniform_(module.weight)
-                nn.init.zeros_(module.bias)
-            elif isinstance(module, nn.Embedding):
-                nn.init.normal_(module.weight, std=width**-0.5)
+        initialize_weights(self, width)
 
     def forward(self, tokens, state=None, selected=None):
         """Predict a token at each position: the next one if causal, else the one that stands there.
