@@ -170,13 +170,29 @@ def test_german_verbs_stand_where_they_should(seed):
     finite |= {"hat", "haben", "ist", "sind", "war", "waren", "wurde", "wurden", "regnet", "schneit", "sagt"}
     for row in phrases(seed, max_words=20):
         text = row["de"]
-        for clause in re.findall(r", (?:weil|dass) ([^,]+?) [.!]$", text):
-            if " und " in clause:
-                continue  # a main clause follows
-            last = clause.split()[-1]
-            assert last in finite, text
+        for clause in re.findall(r", (?:weil|dass) ([^,]+?) (?:[.!]$|, (?:und|aber|weil) )", text):
+            assert clause.split()[-1] in finite, text
+            assert " und " not in clause, text  # a main clause follows only after a comma
         assert ", ," not in text
         assert not re.search(r" (in|von|zu) dem ", f" {text} "), text
+
+
+@few
+@given(seeds)
+def test_what_is_loved_is_loved_in_general(seed):
+    for row in phrases(seed, max_words=20):
+        assert not re.search(r" (aime|aiment|aimé) (pas )?(des|de|d') ", row["fr"]), row
+
+
+@few
+@given(seeds)
+def test_sentences_make_sense_where_the_tables_can_see_to_it(seed):
+    for row in phrases(seed, max_words=30):
+        text = row["en"]
+        assert not re.search(r"\bold (girl|child)", text), text  # une vieille fille is a spinster
+        assert not re.search(r"(commission|government|court|parliament|compan)\w* of the ", text), text
+        assert not re.search(r" (is|are|was|were) (not )?(large|red|heavy|new) (in|on|every) ", text), text
+        assert not re.search(r" (in|behind|to) (two|three|four) (cities|schools|museums|hotels)", text), text
 
 
 def test_german_endings_by_example():

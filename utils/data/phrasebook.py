@@ -12,7 +12,7 @@ import argparse
 import csv
 import random
 import sys
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
@@ -60,15 +60,17 @@ def _lexicon():
         for column in ("en", "en_plural", "fr", "fr_plural", "de", "de_plural", "de_genitive"):
             noun[column] = _parse(noun[column])
         noun["adjectives"] = [i for i, a in enumerate(adjectives) if a["classes"] & set(noun["classes"])]
+    attachments = [
+        row | {"inner": row["inner"].split(","), "chance": float(row["chance"])}
+        for row in _read("attachments")
+    ]
+    for noun in nouns:
+        noun["attachments"] = [
+            row for row in attachments if set(row["classes"].split(",")) & set(noun["classes"])
+        ]
     for verb in tables["verbs"]:
         for column in ("subjects", "objects"):
             verb[column] = verb[column].split(",") if verb[column] else []
-        verb["subject_classes"] = set(verb["subjects"])
-    tables["attachments"] = [
-        row | {"classes": set(row["classes"].split(",")), "inner": row["inner"].split(",")}
-        | {"chance": float(row["chance"])}
-        for row in _read("attachments")
-    ]  # fmt: skip
     tables["by_class"] = {}
     for index, noun in enumerate(nouns):
         for name in noun["classes"]:
@@ -88,6 +90,10 @@ def _lexicon():
     }
     for theme in (None, *THEMES):
         tables["verbs", theme] = [verb for verb in tables["verbs"] if theme in (None, verb["theme"])]
+        for noun in nouns:  # what a relative clause behind the noun can say
+            noun["verbs", theme] = [
+                v for v in tables["verbs", theme] if set(v["subjects"]) & set(noun["classes"])
+            ]
         tables["copular", theme] = [
             i for i, noun in enumerate(nouns)
             if theme in (None, noun["theme"]) and noun["adjectives"] and "area" not in noun["classes"]
@@ -97,23 +103,32 @@ def _lexicon():
 
 @dataclass(slots=True)
 class _NounPhrase:
-    """A noun phrase: parts in each language (German by case), and what agrees with it."""
+    """A noun phrase: parts in each language, and what agrees with it.
+
+    A part is a pair: words with their keys, and a number that is added to the keys.
+    """
 
     en: list
     fr: list
-    de: dict
+    cases: dict  # the German words by case
+    base: int
     plural: bool
     feminine: bool  # in French
     gender: str  # in German, "p" in the plural
     definite: bool
     person: bool
     words: int
+    tail: list = field(default_factory=list)  # what stands behind the German words in every case
     open: bool = False  # ends in words to which "in Rome" behind them would seem to belong
 
-    def extended(self, en, fr, de, words):
-        """The same phrase with more parts behind it."""
-        longer = {case: parts + de for case, parts in self.de.items()}
-        return replace(self, en=self.en + en, fr=self.fr + fr, de=longer, words=self.words + words, open=True)
+    def de(self, case):
+        return [(self.cases[case], self.base), *self.tail]
+
+    def extend(self, en, fr, de, words):
+        """Put more parts behind the phrase."""
+        self.en, self.fr, self.tail = self.en + en, self.fr + fr, self.tail + de
+        self.words, self.open = self.words + words, True
+        return self
 
 
 @cache
@@ -205,19 +220,22 @@ class _Writer:
 
     # Noun phrases
 
-    def noun_phrase(self, classes, budget, bare="some"):
+    def noun_phrase(self, classes, budget, bare="some", single=False):
         """A noun phrase of one of the classes, of about ``budget`` words at most.
 
         ``bare`` is what a plural without article means: French says "les" of all, and "des" of some.
+        ``single`` forbids the plural, for places: nobody is in two at once.
         """
-        if "town" in classes or ("person" in classes and self.chance(0.7 if budget < 2 else 0.15)):
+        person = "person" in classes or "grown" in classes
+        if "town" in classes or (person and self.chance(0.7 if budget < 2 else 0.15)):
             return self.name("town" if "town" in classes else "person")
-        index = self.pick(self.by_class[self.pick(classes)])
-        noun = self.nouns[index]
+        kind = self.pick(classes)
+        index = self.pick(self.by_class[kind])
+        noun, single = self.nouns[index], single or kind == "destination"
         area = "area" in noun["classes"]
         countable = bool(noun["en_plural"]) and not area
-        plural = countable and (budget < 2 or self.chance(0.35))
-        if not countable:
+        plural = countable and not single and (budget < 2 or self.chance(0.35))
+        if not countable or (single and budget < 2):
             determiner = "the"
         elif budget < 2 or (plural and self.chance(0.3)):
             determiner = bare
@@ -231,54 +249,56 @@ class _Writer:
             adjective = self.pick(noun["adjectives"])
         phrase = self.simple(index, determiner, plural, adjective)
         left = budget - phrase.words
-        for row in self.lexicon["attachments"]:
-            fits = left >= 4 and determiner != "my" and not row["classes"].isdisjoint(noun["classes"])
-            if fits and self.chance(row["chance"]):
-                return self.attach(phrase, row, left - 1)
-        if left >= 4 and self.chance(0.6):
-            return self.relative(phrase, noun["classes"], left)
-        return phrase
+        if left < 4:
+            return phrase
+        if determiner != "my":
+            for row in noun["attachments"]:
+                if self.chance(row["chance"]):
+                    return self.attach(phrase, index, row, left - 1)
+        return self.relative(phrase, noun, left) if self.chance(0.6) else phrase
 
     def simple(self, index, determiner, plural, adjective):
         en, fr, de, feminine, gender, definite, person = _spell_noun(index, determiner, plural, adjective)
         base = self.base()
-        cases = {case: [(words, base)] for case, words in de.items()}
         return _NounPhrase(
-            [(en, base)], [(fr, base)], cases, plural, feminine, gender, definite, person, len(en)
+            [(en, base)], [(fr, base)], de, base, plural, feminine, gender, definite, person, len(en)
         )
 
     def name(self, kind):
         row = self.pick(self.lexicon["names"][kind])
-        en, fr, de = self.triple(row["en"], row["fr"], row["de"])
-        feminine = row["gender"] == "f"
-        cases = dict.fromkeys(_CASES, de)
-        return _NounPhrase(en, fr, cases, False, feminine, row["gender"], True, kind == "person", 1)
+        en, fr, [(german, base)] = self.triple(row["en"], row["fr"], row["de"])
+        cases, feminine = dict.fromkeys(_CASES, german), row["gender"] == "f"
+        return _NounPhrase(en, fr, cases, base, False, feminine, row["gender"], True, kind == "person", 1)
 
-    def attach(self, phrase, row, budget):
-        """Attach a prepositional phrase (a genitive in German where a row has no preposition)."""
+    def attach(self, phrase, index, row, budget):
+        """Attach a prepositional phrase (a genitive in German where a row has no preposition) to a noun."""
         if row["de_case"] == "genitive":
-            inner = self.simple(self.pick(self.by_class["person"]), "the", self.chance(0.3), None)
+            owner = self.pick(self.by_class["person"])
+            if owner == index:  # no friend of the friend
+                return phrase
+            inner = self.simple(owner, "the", self.chance(0.3), None)
         else:
-            inner = self.noun_phrase(row["inner"], min(budget, 3 if row["inner"] == ["place"] else 14))
+            place = row["inner"] in (["place"], ["outdoors"])
+            inner = self.noun_phrase(row["inner"], min(budget, 3 if place else 14), single=place)
         en, fr, de = self.triple(row["en"], row["fr"], row["de"])
-        return phrase.extended(en + inner.en, fr + inner.fr, de + inner.de[row["de_case"]], inner.words + 1)
+        return phrase.extend(en + inner.en, fr + inner.fr, de + inner.de(row["de_case"]), inner.words + 1)
 
-    def relative(self, phrase, classes, budget):
-        """Attach a relative clause, if there is a verb that this kind of noun can be the subject of."""
-        verbs = [v for v in self.verbs if v is not self.verb and not v["subject_classes"].isdisjoint(classes)]
+    def relative(self, phrase, noun, budget):
+        """Attach a relative clause, if there is a verb that this noun can be the subject of."""
+        verbs = [verb for verb in noun["verbs", self.theme] if verb is not self.verb]
         if not verbs:
             return phrase
         base = self.base()
         pronoun = _NounPhrase(
             self.word("who" if phrase.person else "that", 0, base),
             self.word("qui", 0, base),
-            {"nominative": self.word(self.lexicon["relative"][phrase.gender], 0, base)},
-            phrase.plural, phrase.feminine, phrase.gender, True, phrase.person, 1,
+            {"nominative": _word(self.lexicon["relative"][phrase.gender], 0)},
+            base, phrase.plural, phrase.feminine, phrase.gender, True, phrase.person, 1,
         )  # fmt: skip
         clause = self.verbal(self.pick(verbs), pronoun, self.pick(("present", "past")), budget - 1).flat()
         comma = self.word(",")
         german = comma + clause.subordinate() + comma
-        return phrase.extended(clause.en, clause.fr, german, clause.words)
+        return phrase.extend(clause.en, clause.fr, german, clause.words)
 
     # Clauses
 
@@ -312,7 +332,7 @@ class _Writer:
             fr = self.word("ne", 2, base) + fr + self.word("pas", 2, base)
         more = [self.word(text, keys[1], base) for text in rest]
         clause = _Clause(
-            subject.en + en + more[0], subject.fr + fr + more[1], subject.de["nominative"], de, more[2],
+            subject.en + en + more[0], subject.fr + fr + more[1], subject.de("nominative"), de, more[2],
             subject.words + sum(len(part) for part, _ in en + more[0]),
         )  # fmt: skip
         clause.negation = self.word("nicht", 2, base) if negated else []
@@ -324,7 +344,8 @@ class _Writer:
         budget -= 1
         target, preposition = None, verb["en_preposition"]
         if verb["objects"]:
-            target = self.noun_phrase(verb["objects"], max(1, min(budget - bool(preposition), 14)))
+            room = max(1, min(budget - bool(preposition), 14))
+            target = self.noun_phrase(verb["objects"], room, verb["object_article"])
             budget -= target.words + bool(preposition)
         negated = budget >= 2 and (target is None or target.definite) and self.chance(0.15)
         helper = ("did" if past else "do" if plural else "does") if negated else ""
@@ -344,12 +365,12 @@ class _Writer:
         prepositions = [self.word(verb[f"{language}_preposition"], 3, base) for language in LANGUAGES]
         after = []
         if target:
-            german = target.de["dative" if verb["de_case"] == "dat" else "accusative"]
+            german = target.de("dative" if verb["de_case"] == "dat" else "accusative")
             clause.extend(prepositions[0] + target.en, prepositions[1] + target.fr, [], target.words)
             if prepositions[2]:
                 after = prepositions[2] + german
             else:
-                clause.middle = list(german)
+                clause.middle = german
         clause.open = target is not None and target.open
         moving = preposition == "to" or verb["en"] in ("come", "visit")
         if not moving and not clause.open and budget >= 2 and self.chance(0.5):
@@ -370,7 +391,7 @@ class _Writer:
         if left >= 3 and self.chance(0.35):
             agent = self.noun_phrase(verb["subjects"], min(left - 1, 10))
             en, fr, de = self.triple("by", "par", "von")
-            clause.extend(en + agent.en, fr + agent.fr, de + agent.de["dative"], agent.words + 1)
+            clause.extend(en + agent.en, fr + agent.fr, de + agent.de("dative"), agent.words + 1)
             clause.open = agent.open
         self.add_time(clause, "past", left, 0.9)
         return clause
@@ -386,15 +407,15 @@ class _Writer:
         determiner = self.pick(options)
         subject = self.simple(index, determiner, plural, None)
         if budget - subject.words - 2 >= 4 and self.chance(0.5):
-            subject = self.relative(subject, noun["classes"], min(12, budget - subject.words - 2))
+            subject = self.relative(subject, noun, min(12, budget - subject.words - 2))
         row = self.lexicon["adjectives"][self.pick(noun["adjectives"])]
         left = budget - subject.words - 2
         helper = _BE[past, plural]
         rest = row["en"], row[_french_column(subject.feminine, plural)], row["de"]
         negated = left >= 1 and self.chance(0.15)
         clause = self.joined_verb(subject, helper, rest, negated, self.base(), (0, 1))
-        if left >= 3 and determiner != "all":
-            self.add_time(clause, tense, left, 0.3)
+        if left >= 3 and determiner != "all" and row["passing"] == "yes":  # not "is large in summer"
+            self.add_time(clause, tense, left)
         return clause
 
     def impersonal(self, tense, budget):
@@ -414,11 +435,11 @@ class _Writer:
             en, fr, de, classes = self.pick(
                 (("in", "dans", "in", ["place"]), ("behind", "derrière", "hinter", ["building"]))
             )
-            place = self.noun_phrase(classes, min(budget - 1, 3))
+            place = self.noun_phrase(classes, min(budget - 1, 3), single=True)
         else:
             en, fr, de, place = "in", "à", "in", self.name("town")
         en, fr, de = self.triple(en, fr, de)
-        clause.extend(en + place.en, fr + place.fr, de + place.de["dative"], place.words + 1)
+        clause.extend(en + place.en, fr + place.fr, de + place.de("dative"), place.words + 1)
 
     def add_time(self, clause, tense, left, probability=0.5):
         """Say when, at the end or at the front; a German time stands behind the finite verb."""
@@ -452,6 +473,7 @@ class _Writer:
 
     def sentence(self, budget):
         """A sentence of about ``budget`` words: parts in the three languages."""
+        self.keys, self.verb = 0, None
         mark = "!" if self.chance(0.12) else "."
         en, fr, de = self.joined(budget)
         end = self.triple(mark, mark, mark)
@@ -469,7 +491,8 @@ class _Writer:
         if kind < 0.7 and budget <= 40:
             link = self.triple("because", "parce que", "weil")
             head, tail = self.spelled(self.clause(first)), self.clause(min(20, budget - first - 1)).flat()
-            return self.chain(head, link, (tail.en, tail.fr, tail.subordinate()), comma="de")
+            # a German subordinate clause ends in a comma; before a full stop _flatten drops it
+            return self.chain(head, link, (tail.en, tail.fr, tail.subordinate() + self.word(",")), comma="de")
         head, tail = self.joined(first), self.joined(budget - first - 1)
         if self.chance(0.4):
             return self.chain(head, self.triple("but", "mais", "aber"), tail, comma="en,fr,de")
@@ -494,8 +517,8 @@ class _Writer:
         return (
             speaker.en + self.word("say" if many else "says", 0, base) + link[0] + inner.en,
             speaker.fr + self.word("disent" if many else "dit", 0, base) + link[1] + inner.fr,
-            speaker.de["nominative"] + self.word("sagen" if many else "sagt", 0, base)
-            + self.word(",") + link[2] + inner.subordinate(),
+            speaker.de("nominative") + self.word("sagen" if many else "sagt", 0, base)
+            + self.word(",") + link[2] + inner.subordinate() + self.word(","),
         )  # fmt: skip
 
     def spelled(self, clause):
@@ -574,35 +597,62 @@ _CONTRACTED = {
 }  # fmt: skip
 
 
+# The words that a neighbour behind them can change; all others are skipped.
+_CHANGEABLE = {"en": {"a"}, "fr": {*_ELIDED, "de", "à"}, "de": {"in", "zu", "von", ","}}
+
+
 def _flatten(parts, language):
     """Put parts in a row, and let neighbours change each other: le + accord → l', in + dem → im."""
     words = [word for part, _ in parts for word, _ in part]
-    keys = [[base + place for place in places] for part, base in parts for _, places in part]
+    keys = [
+        (base + places[0],) if len(places) == 1 else tuple([base + place for place in places])
+        for part, base in parts
+        for _, places in part
+    ]
+    changeable = _CHANGEABLE[language]
+    places = [index for index, word in enumerate(words[:-1]) if word in changeable]
     # From the end to the beginning, so that "de le accord" becomes "de l' accord", not "du accord".
-    for index in range(len(words) - 2, -1, -1):
+    for index in reversed(places):
         word, following = words[index], words[index + 1]
         merged = _CONTRACTED.get((word, following))
         if merged:
             words[index] = word = merged
-            keys[index] += keys[index + 1]
-            del words[index + 1], keys[index + 1]
+            keys[index] += keys.pop(index + 1)
+            del words[index + 1]
             following = words[index + 1] if index + 1 < len(words) else ""
         if language == "fr" and word in _ELIDED and following[0].lower() in _VOWELS:
             words[index] = _ELIDED[word]
-        elif language == "en" and word == "a" and following[0] in "aeio":
+        elif language == "en" and following[0] in "aeio":
             words[index] = "an"
     words[0] = words[0][0].upper() + words[0][1:]
     return words, keys
 
 
+class _LinkTexts(dict):
+    """Pairs of positions as text, spelled once: 3007 → "3-7"."""
+
+    def __missing__(self, pair):
+        text = self[pair] = f"{pair // 1000}-{pair % 1000}"
+        return text
+
+
+_LINK_TEXTS = _LinkTexts()
+
+
 def _links(source_keys, target_keys):
-    """All pairs of positions that share a key, in Pharaoh form."""
+    """All pairs of positions that share a key, in Pharaoh form, in order."""
     places = {}
     for position, keys in enumerate(target_keys):
         for key in keys:
-            places.setdefault(key, []).append(position)
-    pairs = [(i, j) for i, keys in enumerate(source_keys) for key in keys for j in places.get(key, ())]
-    return " ".join([f"{i}-{j}" for i, j in sorted(set(pairs))])
+            places[key] = (*places[key], position) if key in places else (position,)
+    pairs = {
+        1000 * i + j
+        for i, keys in enumerate(source_keys)
+        for key in keys
+        if key in places
+        for j in places[key]
+    }
+    return " ".join([_LINK_TEXTS[pair] for pair in sorted(pairs)])
 
 
 def _runs(text):
@@ -641,9 +691,8 @@ def write_phrases(count, seed=0, theme=None, min_words=SHORTEST, max_words=LONGE
             f"asked for {min_words} to {max_words}"
         )
     generator = random.Random(seed)
-    written = 0
+    writer, written = _Writer(generator, theme), 0
     while written < count:
-        writer = _Writer(generator, theme)
         parts = writer.sentence(generator.randint(min_words, max_words))
         (en, en_keys), (fr, fr_keys), (de, de_keys) = (
             _flatten(part, language) for part, language in zip(parts, LANGUAGES, strict=True)
@@ -652,8 +701,9 @@ def write_phrases(count, seed=0, theme=None, min_words=SHORTEST, max_words=LONGE
         words = len(en) - sum(map(en.count, _PUNCTUATION))
         if not min_words <= words <= max_words or _is_held_out(row):
             continue
-        row |= {"links_en_fr": _links(en_keys, fr_keys), "links_en_de": _links(en_keys, de_keys)}
-        yield row | {"words": words}
+        row |= {"links_en_fr": _links(en_keys, fr_keys)}
+        row |= {"links_en_de": _links(en_keys, de_keys), "words": words}
+        yield row
         written += 1
 
 
