@@ -107,7 +107,12 @@ def test_a_card_says_how_a_checkpoint_was_trained_and_how_good_it_is(monkeypatch
     parsed.function(parsed)
     monkeypatch.setattr(cards, "CHECKPOINTS", tmp_path)
     monkeypatch.setattr(cards, "load_translator", lambda name: load_translator(tmp_path / name))
+    monkeypatch.setattr(results, "RESULTS", tmp_path)
     describe_phrasebook("phrasebook-en-de-gru", "01_encoder_decoder")
+    rows = load_results("phrasebook-en-de-gru")
+    assert [(row["low"], row["high"]) for row in rows] == [*LENGTH_RANGES, (25, 30)]
+    assert all(row["exact"] == 0 and row["sentences"] == 500 for row in rows)
+    assert rows[0]["met"] > rows[1]["met"] == rows[-1]["met"] == 0  # only the shortest repeat
     card = (folder / "README.md").read_text(encoding="utf-8")
     assert "license: mit" in card
     assert "--dropout 0.0" in card

@@ -195,6 +195,37 @@ def test_sentences_make_sense_where_the_tables_can_see_to_it(seed):
         assert not re.search(r" (in|behind|to) (two|three|four) (cities|schools|museums|hotels)", text), text
 
 
+@few
+@given(seeds)
+def test_some_are_not_all_and_now_is_not_always(seed):
+    for row in phrases(seed, max_words=30):
+        english, french = row["en"], row["fr"]
+        assert not re.search(
+            r"\b(is|are) (raining|snowing)( in [A-Z]\w+)? (in summer|in winter|every day)", english
+        )
+        assert not re.match(r"Des \w+( \w+)? (ne|n') ", french), row  # "some" and "not"
+        # a bare plural that means all: nothing is said of a time, a place or special ones
+        if french.startswith("Les ") and not re.match(r"(The|Every|In|These|My) ", english):
+            assert re.match(r"Les (?:(?!qui|dans|des|du).)+? (sont|ne sont pas|\w+ent|vont|rient) ", french)
+
+
+@few
+@given(seeds)
+def test_only_the_first_clause_begins_with_a_time(seed):
+    for row in phrases(seed, max_words=40):
+        assert not re.search(r" (et|mais) (en \w+( \d+)?|\w+|le \w+|chaque jour) , ", row["fr"]), row
+        assert not re.search(r"(Katze|Hund|Pferd|Vogel) (isst|hat [^,]* gegessen)", row["de"]), row
+
+
+def test_german_negation_by_example():
+    rows = phrases(3, 6_000, max_words=14)
+    denied = [row["de"] for row in rows if " nicht " in row["de"] and row["words"] > 5]
+    placed = [text for text in denied if re.search(r" in (Rom|Paris|Wien|Genf|Athen)", text)]
+    assert any(re.search(r"(schläft|lacht|scheint|beginnt|fällt) nicht in ", text) for text in placed)
+    assert any(re.search(r" in (Rom|Paris|Wien|Genf|Athen) nicht ", text) for text in placed)
+    assert not any(re.search(r"(den|das|die) [A-Z]\w+ nicht in ", text) for text in placed)
+
+
 def test_german_endings_by_example():
     from utils.data.phrasebook import _spell_noun
 

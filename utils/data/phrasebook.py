@@ -77,8 +77,8 @@ def _lexicon():
             tables["by_class"].setdefault(name, []).append(index)
     names = _read("names")
     tables["names"] = {kind: [row for row in names if row["kind"] == kind] for kind in ("person", "town")}
-    times = [[*(_parse(row[language]) for language in LANGUAGES), row["tense"]] for row in _read("times")]
-    tables["times"] = {t: [row for row in times if row[3] in (t, "any")] for t in ("present", "past")}
+    times = [(*(_parse(row[language]) for language in LANGUAGES), row["uses"]) for row in _read("times")]
+    tables["times"] = {use: [row for row in times if use in row[3]] for use in ("past", "habit", "moment")}
     endings = {
         row["name"]: {g: [form.strip("-") for form in row[g].split()] for g in "mfnp"}
         for row in _read("endings")
@@ -115,11 +115,19 @@ class _NounPhrase:
     plural: bool
     feminine: bool  # in French
     gender: str  # in German, "p" in the plural
-    definite: bool
-    person: bool
+    determiner: str
+    classes: list  # of the noun, empty for names and pronouns
     words: int
     tail: list = field(default_factory=list)  # what stands behind the German words in every case
     open: bool = False  # ends in words to which "in Rome" behind them would seem to belong
+
+    @property
+    def person(self):
+        return "person" in self.classes
+
+    @property
+    def definite(self):
+        return self.determiner in ("the", "this", "my")
 
     def de(self, case):
         return [(self.cases[case], self.base), *self.tail]
@@ -170,8 +178,7 @@ def _spell_noun(noun_index, name, plural, adjective_index):
         if not plural and case == "genitive" and noun["de_genitive"]:
             form = noun["de_genitive"]
         de[case] = words + form
-    definite = name in ("the", "this", "my")
-    return en, fr, de, feminine, gender, definite, "person" in noun["classes"]
+    return en, fr, de, feminine, gender
 
 
 def _french_column(feminine, plural):
@@ -197,6 +204,7 @@ class _Writer:
     def __init__(self, generator, theme):
         self.random, self.theme, self.keys = generator.random, theme, 0
         self.verb = None  # of the clause that is being written
+        self.conditional = False  # inside a "when"
         self.lexicon = lexicon = _lexicon()
         self.nouns, self.by_class = lexicon["nouns"], lexicon["by_class"]
         self.verbs = lexicon["verbs", theme]
@@ -249,7 +257,7 @@ class _Writer:
             adjective = self.pick(noun["adjectives"])
         phrase = self.simple(index, determiner, plural, adjective)
         left = budget - phrase.words
-        if left < 4:
+        if left < 4 or determiner == "all":  # what is said of all is said of no special ones
             return phrase
         if determiner != "my":
             for row in noun["attachments"]:
@@ -258,17 +266,17 @@ class _Writer:
         return self.relative(phrase, noun, left) if self.chance(0.6) else phrase
 
     def simple(self, index, determiner, plural, adjective):
-        en, fr, de, feminine, gender, definite, person = _spell_noun(index, determiner, plural, adjective)
-        base = self.base()
+        en, fr, de, feminine, gender = _spell_noun(index, determiner, plural, adjective)
+        base, classes = self.base(), self.nouns[index]["classes"]
         return _NounPhrase(
-            [(en, base)], [(fr, base)], de, base, plural, feminine, gender, definite, person, len(en)
+            [(en, base)], [(fr, base)], de, base, plural, feminine, gender, determiner, classes, len(en)
         )
 
     def name(self, kind):
         row = self.pick(self.lexicon["names"][kind])
         en, fr, [(german, base)] = self.triple(row["en"], row["fr"], row["de"])
         cases, feminine = dict.fromkeys(_CASES, german), row["gender"] == "f"
-        return _NounPhrase(en, fr, cases, base, False, feminine, row["gender"], True, kind == "person", 1)
+        return _NounPhrase(en, fr, cases, base, False, feminine, row["gender"], "the", [kind], 1)
 
     def attach(self, phrase, index, row, budget):
         """Attach a prepositional phrase (a genitive in German where a row has no preposition) to a noun."""
@@ -293,7 +301,7 @@ class _Writer:
             self.word("who" if phrase.person else "that", 0, base),
             self.word("qui", 0, base),
             {"nominative": _word(self.lexicon["relative"][phrase.gender], 0)},
-            base, phrase.plural, phrase.feminine, phrase.gender, True, phrase.person, 1,
+            base, phrase.plural, phrase.feminine, phrase.gender, "the", phrase.classes, 1,
         )  # fmt: skip
         clause = self.verbal(self.pick(verbs), pronoun, self.pick(("present", "past")), budget - 1).flat()
         comma = self.word(",")
@@ -320,7 +328,11 @@ class _Writer:
         share = budget - 2 if not verb["objects"] else max(1, (budget - 1) // 2)
         if self.chance(0.5) and not verb["objects"]:
             share = max(1, share - 3)
-        bare = "all" if tense == "present" else "some"
+        bare = "some"
+        if tense == "present" and not verb["objects"]:
+            bare = "all"
+        elif verb["object_article"] == "all":
+            bare = "the"
         subject = self.noun_phrase(verb["subjects"], max(1, min(share, 14)), bare)
         return self.verbal(verb, subject, tense, budget - subject.words)
 
@@ -347,7 +359,9 @@ class _Writer:
             room = max(1, min(budget - bool(preposition), 14))
             target = self.noun_phrase(verb["objects"], room, verb["object_article"])
             budget -= target.words + bool(preposition)
-        negated = budget >= 2 and (target is None or target.definite) and self.chance(0.15)
+        # "some … not" would mean something else in each language
+        can_be_denied = subject.determiner != "some" and (target is None or target.definite)
+        negated = budget >= 2 and can_be_denied and self.chance(0.15)
         helper = ("did" if past else "do" if plural else "does") if negated else ""
         form = "en" if negated or (plural and not past) else "en_past" if past else "en_third"
         if past:
@@ -366,16 +380,18 @@ class _Writer:
         after = []
         if target:
             german = target.de("dative" if verb["de_case"] == "dat" else "accusative")
-            clause.extend(prepositions[0] + target.en, prepositions[1] + target.fr, [], target.words)
+            clause.extend(prepositions[0] + target.en, prepositions[1] + target.fr, target.words)
             if prepositions[2]:
                 after = prepositions[2] + german
             else:
                 clause.middle = german
-        clause.open = target is not None and target.open
+        clause.after, clause.open = after, target is not None and target.open
+        if subject.determiner == "all":
+            return clause
         moving = preposition == "to" or verb["en"] in ("come", "visit")
-        if not moving and not clause.open and budget >= 2 and self.chance(0.5):
+        land = target is not None and "land" in target.classes  # not: this city in Rome
+        if not (moving or land or clause.open) and budget >= 2 and self.chance(0.5):
             self.add_place(clause, subject.person and verb["theme"] != "weather", budget)
-        clause.after += after
         self.add_time(clause, tense, budget)
         return clause
 
@@ -386,12 +402,14 @@ class _Writer:
         helper = ("were", "ont", "wurden") if plural else ("was", "a", "wurde")
         participle = _agree(verb["fr_participle"], subject.feminine, plural)
         rest = verb["en_participle"], participle, verb["de_participle"]
-        clause = self.joined_verb(subject, helper, rest, left >= 1 and self.chance(0.12), base, (0, 1))
+        negated = left >= 1 and subject.determiner != "some" and self.chance(0.12)
+        clause = self.joined_verb(subject, helper, rest, negated, base, (0, 1))
         clause.fr.insert(-1, self.word("été", 0, base)[0])
         if left >= 3 and self.chance(0.35):
             agent = self.noun_phrase(verb["subjects"], min(left - 1, 10))
             en, fr, de = self.triple("by", "par", "von")
-            clause.extend(en + agent.en, fr + agent.fr, de + agent.de("dative"), agent.words + 1)
+            clause.extend(en + agent.en, fr + agent.fr, agent.words + 1)
+            clause.after = de + agent.de("dative")
             clause.open = agent.open
         self.add_time(clause, "past", left, 0.9)
         return clause
@@ -406,7 +424,7 @@ class _Writer:
         options += ["two", "all"][: 1 + (not past)] if plural else []
         determiner = self.pick(options)
         subject = self.simple(index, determiner, plural, None)
-        if budget - subject.words - 2 >= 4 and self.chance(0.5):
+        if budget - subject.words - 2 >= 4 and determiner != "all" and self.chance(0.5):
             subject = self.relative(subject, noun, min(12, budget - subject.words - 2))
         row = self.lexicon["adjectives"][self.pick(noun["adjectives"])]
         left = budget - subject.words - 2
@@ -415,7 +433,8 @@ class _Writer:
         negated = left >= 1 and self.chance(0.15)
         clause = self.joined_verb(subject, helper, rest, negated, self.base(), (0, 1))
         if left >= 3 and determiner != "all" and row["passing"] == "yes":  # not "is large in summer"
-            self.add_time(clause, tense, left)
+            moment = tense == "present" and not self.conditional and self.chance(0.5)
+            self.add_time(clause, "moment" if moment else tense, left)
         return clause
 
     def impersonal(self, tense, budget):
@@ -427,7 +446,8 @@ class _Writer:
         clause = _Clause(*parts, words=len(parts[0][0][0]))
         if budget - clause.words >= 2:
             self.add_place(clause, False, 2)
-        self.add_time(clause, tense, budget - clause.words)
+        if tense == "past" or not self.conditional:  # it is raining: now, and not every day
+            self.add_time(clause, "past" if tense == "past" else "moment", budget - clause.words)
         return clause
 
     def add_place(self, clause, indoors, budget):
@@ -439,10 +459,14 @@ class _Writer:
         else:
             en, fr, de, place = "in", "à", "in", self.name("town")
         en, fr, de = self.triple(en, fr, de)
-        clause.extend(en + place.en, fr + place.fr, de + place.de("dative"), place.words + 1)
+        clause.extend(en + place.en, fr + place.fr, place.words + 1)
+        clause.place = de + place.de("dative")
 
     def add_time(self, clause, tense, left, probability=0.5):
-        """Say when, at the end or at the front; a German time stands behind the finite verb."""
+        """Say when, at the end or at the front; a German time stands behind the finite verb.
+
+        In the present a verb says what is usual ("habit"), except that of a state or of the weather.
+        """
         if left < 2 or not self.chance(probability):
             return
         base = self.base()
@@ -457,7 +481,7 @@ class _Writer:
                 for first, language in zip(start, LANGUAGES, strict=True)
             )
         else:
-            en, fr, de, _ = self.pick(self.lexicon["times"][tense])
+            en, fr, de, _ = self.pick(self.lexicon["times"]["habit" if tense == "present" else tense])
         if len(en) > left:
             return
         clause.words += len(en)
@@ -473,15 +497,16 @@ class _Writer:
 
     def sentence(self, budget):
         """A sentence of about ``budget`` words: parts in the three languages."""
-        self.keys, self.verb = 0, None
+        self.keys, self.verb, self.conditional = 0, None, False
         mark = "!" if self.chance(0.12) else "."
         en, fr, de = self.joined(budget)
         end = self.triple(mark, mark, mark)
         return en + end[0], fr + end[1], de + end[2]
 
-    def joined(self, budget):
+    def joined(self, budget, later=False):
+        """One clause, or several: the ``later`` of them do not begin with a time, which needs two commas."""
         if budget < 9 or (budget < 15 and self.chance(0.6)):
-            return self.spelled(self.clause(budget))
+            return self.spelled(self.clause(budget), later)
         first = max(4, min(budget - 5, int(budget * (0.3 + 0.4 * self.random()))))
         kind = self.random()
         if kind < 0.25 and budget <= 24:
@@ -490,10 +515,11 @@ class _Writer:
             return self.reported(budget)
         if kind < 0.7 and budget <= 40:
             link = self.triple("because", "parce que", "weil")
-            head, tail = self.spelled(self.clause(first)), self.clause(min(20, budget - first - 1)).flat()
+            head = self.spelled(self.clause(first), later)
+            tail = self.clause(min(20, budget - first - 1)).flat()
             # a German subordinate clause ends in a comma; before a full stop _flatten drops it
             return self.chain(head, link, (tail.en, tail.fr, tail.subordinate() + self.word(",")), comma="de")
-        head, tail = self.joined(first), self.joined(budget - first - 1)
+        head, tail = self.joined(first, later), self.joined(budget - first - 1, later=True)
         if self.chance(0.4):
             return self.chain(head, self.triple("but", "mais", "aber"), tail, comma="en,fr,de")
         return self.chain(head, self.triple("and", "et", "und"), tail)
@@ -501,7 +527,10 @@ class _Writer:
     def when(self, first, second):
         """ "When the sun shines, the children laugh": German puts the verb after the comma."""
         link = self.triple("when", "quand", "wenn")
-        head, tail = self.clause(first, "present").flat(), self.clause(second, "present").flat()
+        self.conditional = True
+        head = self.clause(first, "present").flat()
+        self.conditional = False
+        tail = self.clause(second, "present").flat()
         comma = self.triple(",", ",", ",")
         return (
             link[0] + head.en + comma[0] + tail.en,
@@ -511,7 +540,7 @@ class _Writer:
 
     def reported(self, budget):
         """ "Anna says that …": German ends with the verb."""
-        speaker, base = self.noun_phrase(["person"], 3, "all"), self.base()
+        speaker, base = self.noun_phrase(["person"], 3), self.base()
         many, inner = speaker.plural, self.clause(min(20, budget - speaker.words - 2)).flat()
         link = self.triple("that", "que", "dass")
         return (
@@ -521,7 +550,8 @@ class _Writer:
             + self.word(",") + link[2] + inner.subordinate() + self.word(","),
         )  # fmt: skip
 
-    def spelled(self, clause):
+    def spelled(self, clause, later=False):
+        clause = clause.flat() if later else clause
         if clause.front is None:
             return clause.en, clause.fr, clause.main()
         en, fr, de = clause.front
@@ -547,17 +577,17 @@ class _Clause:
     finite: list
     end: list
     words: int
-    middle: list = field(default_factory=list)
+    middle: list = field(default_factory=list)  # the object
+    place: list = field(default_factory=list)
     after: list = field(default_factory=list)
     time: list = field(default_factory=list)
     negation: list = field(default_factory=list)
     front: tuple | None = None
     open: bool = False
 
-    def extend(self, en, fr, de, words):
-        """Add a phrase behind the English and French words, and before the end of the German clause."""
+    def extend(self, en, fr, words):
+        """Add a phrase behind the English and French words; German has places of its own."""
         self.en, self.fr, self.words = self.en + en, self.fr + fr, self.words + words
-        self.after = self.after + de
 
     def flat(self):
         """Move a time from the front to its other place, as subordinate clauses want it.
@@ -573,7 +603,10 @@ class _Clause:
         return self
 
     def _field(self):
-        return self.time + self.middle + self.negation + self.after
+        # "schläft nicht in Rom", but "verkauft den Apfel in Rom nicht"
+        alone = not (self.middle or self.after)
+        denied = self.negation + self.place if alone else self.place + self.negation
+        return self.time + self.middle + denied + self.after
 
     def main(self):
         """The finite verb second: Der Minister hat … unterzeichnet."""

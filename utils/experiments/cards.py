@@ -10,7 +10,7 @@ from huggingface_hub import ModelCard, ModelCardData
 from safetensors.torch import load_file
 
 from utils.data.corpora import load_multi30k
-from utils.data.phrasebook import HELD_OUT, write_mixture
+from utils.data.phrasebook import HELD_OUT, write_mixture, write_phrases
 from utils.data.tokenization import LANGUAGE_NAMES, MASK
 from utils.evaluate import (
     bleu_by_length,
@@ -127,7 +127,7 @@ def _write_card(checkpoint, report, template, license_id=None, task="translation
 
 
 def describe_phrasebook(checkpoint, notebook):
-    """Measure a phrasebook translator on new sentences of each length, and write its card.
+    """Measure a phrasebook translator on new sentences of each length; writes its results and its card.
 
     Args:
         checkpoint: its name in ``data/checkpoints``.
@@ -140,14 +140,16 @@ def describe_phrasebook(checkpoint, notebook):
     seen = {row["en"] for row in write_mixture(settings["count"], settings["seed"] + 1, longest)}
     rows = exact_by_length(translator, LENGTH_RANGES, sentences=500, seen=seen)
     rows += exact_by_length(translator, [(longest + 1, longest + 6)], sentences=500)
-    drawn = [row["en"] for row in write_mixture(4000, 77, 8)]
-    met = sum(sentence in seen for sentence in drawn) / len(drawn)
+    for row in rows:  # which share of the sentences that one can draw was in the training
+        drawn = [phrase["en"] for phrase in write_phrases(2000, 77, None, row["low"], row["high"])]
+        row["met"] = round(sum(sentence in seen for sentence in drawn) / len(drawn), 3)
     translations = translator.translate([row["en"] for row in HELD_OUT])
     held_out = [
         {"source": row["en"], "text": t.text, "right": t.text == row[settings["target"]]}
         for row, t in zip(HELD_OUT, translations, strict=True)
     ]
-    fields = {"notebook": notebook, "rows": rows, "met": met, "held_out": held_out}
+    write_rows(checkpoint, [row | {"bleu": round(row["bleu"], 2)} for row in rows])
+    fields = {"notebook": notebook, "rows": rows, "held_out": held_out}
     _write_card(checkpoint, report, "phrasebook", "mit", **fields)
     print(checkpoint, [round(row["exact"], 3) for row in rows], held_out)
 
