@@ -74,6 +74,21 @@ def test_counting_words_is_neither_enough_nor_useless(reviews):
     assert right[hard].mean() <= 0.65
 
 
+def test_a_second_reader_agrees_as_the_card_says(rows):
+    with open(REVIEWS.with_name("reviews_second_reading.tsv"), encoding="utf-8", newline="") as file:
+        second = list(csv.DictReader(file, delimiter="\t"))
+    first = {row["id"]: row for row in rows if row["split"] in ("test", "challenge")}
+    assert {row["id"] for row in second} == set(first)
+    differ = [row["id"] for row in second if row["label"] != first[row["id"]]["label"]]
+    hard = [row["id"] for row in first.values() if row["kind"] in HARD]
+    card = REVIEWS.with_name("reviews.md").read_text(encoding="utf-8")
+    unsure = sum(row["unsure"] == "yes" for row in second)
+    assert f"{len(second) - len(differ)} of {len(second)} labels agree" in card
+    assert f"all but one of the {len(hard)} hard ones, and it was unsure of {unsure}" in card
+    assert len(set(differ) & set(hard)) == 1
+    assert all(name in card for name in differ)
+
+
 @pytest.mark.parametrize(
     ("column", "value", "message"),
     [
