@@ -354,6 +354,16 @@ def test_a_mixture_has_the_share_of_short_sentences_that_is_asked_for(seed):
     assert rows == write_mixture(40, seed, max_words=30, short_share=0.75, theme="science")
 
 
+def test_a_mixture_of_distinct_sentences_has_none_twice():
+    often = write_mixture(3000, 5, short_share=0.9)
+    once = write_mixture(3000, 5, short_share=0.9, distinct=True)
+    assert len({row["en"] for row in often}) < len(often) == len(once)
+    assert len({row["en"] for row in once}) == len(once)
+    assert sum(row["words"] <= 8 for row in once) >= 2700
+    with pytest.raises(ValueError, match="distinct sentences of up to 2 words were found"):
+        write_mixture(5000, 5, max_words=2, distinct=True)
+
+
 @few
 @given(seeds)
 def test_a_time_never_stands_where_it_could_belong_to_two_clauses(seed):

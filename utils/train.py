@@ -30,7 +30,7 @@ from tqdm.auto import tqdm
 from utils.data.batches import translation_batches
 from utils.data.captions import load_captions
 from utils.data.corpora import CorpusError, load_brown, load_movie_reviews, load_multi30k
-from utils.data.phrasebook import LANGUAGES, phrasebook_words, write_mixture
+from utils.data.phrasebook import LANGUAGES, THEMES, phrasebook_words, write_mixture
 from utils.data.reviews import load_reviews
 from utils.data.tokenization import END_ID, PADDING_ID, START_ID, train_tokenizer, word_tokenizer
 from utils.evaluate import exact_share, translation_scores
@@ -415,9 +415,8 @@ def _load_corpus(arguments):
     else:
         sizes = {"train": arguments.count, "validation": min(500, arguments.count // 2)}
         seeds = {"train": arguments.seed + 1, "validation": 10**6}
-        corpus = {
-            split: _columns(write_mixture(sizes[split], seeds[split], arguments.max_words)) for split in sizes
-        }
+        options = {"max_words": arguments.max_words, "theme": arguments.theme}
+        corpus = {split: _columns(write_mixture(sizes[split], seeds[split], **options)) for split in sizes}
     return [
         [
             list(corpus[split][language])[: arguments.limit]
@@ -767,6 +766,7 @@ def build_parser():
     )
     add("--count", type=int, default=200_000, help="phrasebook: sentences to write")
     add("--max-words", type=int, default=24, help="phrasebook: length of the longest")
+    add("--theme", choices=THEMES, help="phrasebook: what the sentences are about (default: everything)")
     add("--one-way", action="store_true", help="an encoder that reads in one direction")
     add("--source", choices=["en", "de", "fr"], default="en", help="language that is read")
     add("--target", choices=["en", "de", "fr"], default="fr", help="language that is written")

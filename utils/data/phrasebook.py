@@ -740,7 +740,7 @@ def write_phrases(count, seed=0, theme=None, min_words=SHORTEST, max_words=LONGE
         written += 1
 
 
-def write_mixture(count, seed=0, max_words=24, short_share=0.5, theme=None):
+def write_mixture(count, seed=0, max_words=24, short_share=0.5, theme=None, distinct=False):
     """Write sentences to train on: many short ones, so that a small model gets a foothold.
 
     Args:
@@ -749,13 +749,27 @@ def write_mixture(count, seed=0, max_words=24, short_share=0.5, theme=None):
         max_words: length of the longest.
         short_share: this share has 2 to 8 words; the others have 2 to ``max_words``, evenly spread.
         theme: one of ``THEMES``, or None for all.
+        distinct: no English sentence twice. Short ones repeat otherwise, since there are not so many.
 
     Returns:
         A list of rows as ``write_phrases`` yields them, in random order.
+
+    Raises:
+        ValueError: there are not enough distinct sentences.
     """
     short = round(count * short_share)
-    rows = [*write_phrases(short, seed, theme, max_words=min(8, max_words))]
-    rows += write_phrases(count - short, seed, theme, max_words=max_words)
+    rows, texts = [], set()
+    for target, longest in ((short, min(8, max_words)), (count, max_words)):
+        tries = 10 * target if distinct else target - len(rows)
+        for row in write_phrases(tries, seed, theme, max_words=longest):
+            if distinct and row["en"] in texts:
+                continue
+            texts.add(row["en"])
+            rows.append(row)
+            if len(rows) == target:
+                break
+        if len(rows) < target:
+            raise ValueError(f"only {len(rows)} distinct sentences of up to {longest} words were found")
     random.Random(seed).shuffle(rows)
     return rows
 

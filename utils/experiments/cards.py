@@ -136,12 +136,13 @@ def describe_phrasebook(checkpoint, notebook):
     translator = load_translator(checkpoint)
     report = _training_report(checkpoint)
     settings = report["settings"]
-    longest = settings["max_words"]
-    seen = {row["en"] for row in write_mixture(settings["count"], settings["seed"] + 1, longest)}
-    rows = exact_by_length(translator, LENGTH_RANGES, sentences=500, seen=seen)
-    rows += exact_by_length(translator, [(longest + 1, longest + 6)], sentences=500)
+    longest, theme = settings["max_words"], settings.get("theme")
+    written = write_mixture(settings["count"], settings["seed"] + 1, longest, theme=theme)
+    seen = {row["en"] for row in written}
+    rows = exact_by_length(translator, LENGTH_RANGES, sentences=500, theme=theme, seen=seen)
+    rows += exact_by_length(translator, [(longest + 1, longest + 6)], sentences=500, theme=theme)
     for row in rows:  # which share of the sentences that one can draw was in the training
-        drawn = [phrase["en"] for phrase in write_phrases(2000, 77, None, row["low"], row["high"])]
+        drawn = [phrase["en"] for phrase in write_phrases(2000, 77, theme, row["low"], row["high"])]
         row["met"] = round(sum(sentence in seen for sentence in drawn) / len(drawn), 3)
     translations = translator.translate([row["en"] for row in HELD_OUT])
     held_out = [
