@@ -265,7 +265,7 @@ FIGURES = {  # name: what draws it, and what is seen
         draw_attention,
         "Below, the encoder with a cell for each of Transformers, are, great, !, and the end token; "
         "above, the decoder at its third step. Its state asks, and a line from each encoder cell answers "
-        "with its weight: 1.00 at great and 0.00 elsewhere. The weighted mean goes into the cell that "
+        "with its weight: 0.99 at great and 0.00 elsewhere. The weighted mean goes into the cell that "
         "writes großartig.",
     ),
     "chapter02_attention-alignment": (

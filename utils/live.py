@@ -19,7 +19,7 @@ from utils.train import (
 )
 from utils.translator import Translator
 
-# Each takes about 40 s on two cores. What the race compares differs in
+# Each takes 30 to 45 s on two cores. What the race compares differs in
 # the model alone: the same sentences in the same order, and as many parameters, to 2 %.
 _RACE = {"target": "fr", "theme": "agreements", "short_share": 0.2, "steps": 1200, "batch_size": 32}
 LIVE_TRAININGS = {
