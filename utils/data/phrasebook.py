@@ -77,7 +77,9 @@ def _lexicon():
             tables["by_class"].setdefault(name, []).append(index)
     names = _read("names")
     tables["names"] = {kind: [row for row in names if row["kind"] == kind] for kind in ("person", "town")}
-    times = [(*(_parse(row[language]) for language in LANGUAGES), row["uses"]) for row in _read("times")]
+    times = [
+        (*(_parse(row[language]) for language in LANGUAGES), row["uses"].split(",")) for row in _read("times")
+    ]
     tables["times"] = {use: [row for row in times if use in row[3]] for use in ("past", "habit", "moment")}
     endings = {
         row["name"]: {g: [form.strip("-") for form in row[g].split()] for g in "mfnp"}
@@ -116,7 +118,7 @@ class _NounPhrase:
     feminine: bool  # in French
     gender: str  # in German, "p" in the plural
     determiner: str
-    classes: list  # of the noun, empty for names and pronouns
+    classes: list  # of the noun; a pronoun has those of the noun that it stands for
     words: int
     tail: list = field(default_factory=list)  # what stands behind the German words in every case
     open: bool = False  # ends in words to which "in Rome" behind them would seem to belong
@@ -497,7 +499,6 @@ class _Writer:
 
     def sentence(self, budget):
         """A sentence of about ``budget`` words: parts in the three languages."""
-        self.keys, self.verb, self.conditional = 0, None, False
         mark = "!" if self.chance(0.12) else "."
         en, fr, de = self.joined(budget)
         end = self.triple(mark, mark, mark)
@@ -724,8 +725,9 @@ def write_phrases(count, seed=0, theme=None, min_words=SHORTEST, max_words=LONGE
             f"asked for {min_words} to {max_words}"
         )
     generator = random.Random(seed)
-    writer, written = _Writer(generator, theme), 0
+    written = 0
     while written < count:
+        writer = _Writer(generator, theme)
         parts = writer.sentence(generator.randint(min_words, max_words))
         (en, en_keys), (fr, fr_keys), (de, de_keys) = (
             _flatten(part, language) for part, language in zip(parts, LANGUAGES, strict=True)
@@ -734,9 +736,8 @@ def write_phrases(count, seed=0, theme=None, min_words=SHORTEST, max_words=LONGE
         words = len(en) - sum(map(en.count, _PUNCTUATION))
         if not min_words <= words <= max_words or _is_held_out(row):
             continue
-        row |= {"links_en_fr": _links(en_keys, fr_keys)}
-        row |= {"links_en_de": _links(en_keys, de_keys), "words": words}
-        yield row
+        row |= {"links_en_fr": _links(en_keys, fr_keys), "links_en_de": _links(en_keys, de_keys)}
+        yield row | {"words": words}
         written += 1
 
 
