@@ -8,9 +8,9 @@ import matplotlib.pyplot as plt
 import pytest
 import torch
 
-from utils.data.captions import load_captions
-from utils.data.tokenization import train_tokenizer
+from utils.loaders import load_captions
 from utils.models.recurrent import RecurrentTranslationModel
+from utils.tokens import train_tokenizer
 from utils.translator import Translator
 
 

@@ -3,6 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from phrasebook import write_phrases
 from utils.alignment import (
     alignment_error_rate,
     diagonal_alignment,
@@ -14,7 +15,6 @@ from utils.alignment import (
     parse_links,
     uniform_alignment,
 )
-from utils.data.phrasebook import write_phrases
 
 
 def test_parse_links():

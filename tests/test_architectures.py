@@ -3,8 +3,8 @@ import torch
 from transformers import AutoConfig, AutoModel
 from transformers.utils import logging
 
-from utils import architectures
-from utils.architectures import (
+from scripts import architectures
+from scripts.architectures import (
     EXCEPTIONS,
     LARGEST,
     SIZES,

@@ -4,9 +4,16 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from utils.benchmark import best_seconds, layer_seconds, main, product_rate, training_step, useful_operations
+from scripts.benchmark import (
+    best_seconds,
+    layer_seconds,
+    main,
+    product_rate,
+    training_step,
+    useful_operations,
+)
 from utils.models.transformer import TransformerTranslationModel
-from utils.train import translation_loss
+from utils.training import translation_loss
 
 
 def make_model():

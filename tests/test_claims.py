@@ -1,7 +1,9 @@
 import pytest
 
-from utils import claims, run
-from utils.claims import MARKERS, claim, claims_table, load_claims, readme_with_claims, settled
+from scripts import run_notebooks as run
+from scripts.claims_table import MARKERS, claims_table, readme_with_claims
+from utils import claims
+from utils.claims import claim, load_claims, settled
 
 
 @pytest.fixture

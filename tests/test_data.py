@@ -6,11 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scripts import corpora
 from utils.alignment import group_into_words, match_pieces, parse_links
-from utils.data import corpora
-from utils.data.batches import bucketed_batches, pad
-from utils.data.captions import CAPTIONS, gold_alignment, load_captions
-from utils.data.tokenization import SPECIAL_TOKENS
+from utils.loaders import CAPTIONS, gold_alignment, load_captions
+from utils.tokens import SPECIAL_TOKENS, bucketed_batches, pad
 
 
 @pytest.mark.parametrize(

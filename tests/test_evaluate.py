@@ -3,16 +3,10 @@ import json
 import pytest
 import torch
 
-from utils import evaluate
-from utils.data.phrasebook import write_phrases
-from utils.evaluate import (
-    bleu_by_length,
-    bleu_difference,
-    exact_by_length,
-    probe_positions,
-    translation_scores,
-    word_attention,
-)
+from phrasebook import write_phrases
+from scripts.evaluate import bleu_by_length
+from utils import scores as evaluate
+from utils.scores import bleu_difference, exact_by_length, probe_positions, translation_scores, word_attention
 from utils.translator import load_translator
 
 REFERENCES = ["Un homme fait du vélo .", "Deux chiens courent dans la neige .", "La fille dort ."]
@@ -88,7 +82,7 @@ def test_a_translator_without_attention_cannot_be_asked(tokenizers):
 
 
 def test_the_command_line_prints_one_line_of_json(attentive, tmp_path, monkeypatch, capsys):
-    from utils.data.captions import load_captions
+    from utils.loaders import load_captions
 
     attentive.save_pretrained(tmp_path / "model")
     rows = load_captions().select(range(5))

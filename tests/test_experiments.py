@@ -2,15 +2,15 @@ import json
 
 import pytest
 
-from utils import results
-from utils.data.phrasebook import HELD_OUT
-from utils.experiments import cards
-from utils.experiments import phrasebook as sweeps
-from utils.experiments.cards import describe_phrasebook
-from utils.experiments.phrasebook import sweep
-from utils.live import LIVE_TRAININGS, reversed_words, train_live
-from utils.results import LENGTH_RANGES, RESULTS, SEEDS, load_results
-from utils.train import build_parser
+from phrasebook import HELD_OUT
+from scripts.experiments import cards
+from scripts.experiments import phrasebook_sweeps as sweeps
+from scripts.experiments.cards import describe_phrasebook
+from scripts.experiments.phrasebook_sweeps import sweep
+from scripts.train import build_parser
+from utils import loaders as results
+from utils.loaders import LENGTH_RANGES, RESULTS, SEEDS, load_results
+from utils.short_trainings import LIVE_TRAININGS, reversed_words, train_live
 from utils.translator import load_translator
 
 

@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from utils.data.reviews import load_reviews
-from utils.data.tokenization import encode_texts, train_tokenizer
-from utils.experiments.features import interval, probe_reviews
+from scripts.experiments.pretrained_features import interval, probe_reviews
+from utils.loaders import load_reviews
+from utils.tokens import encode_texts, train_tokenizer
 
 
 def test_an_interval_is_about_two_standard_errors_wide():

@@ -9,10 +9,10 @@ import pytest
 from matplotlib.text import Text
 from PIL import Image
 
-from utils import figures
-from utils.figures import FIGURES, IMAGES, draw_attention, main, save_figure
-from utils.plots import COLORS, Diagram, use_style
-from utils.plots.diagrams import Box
+from scripts import figures
+from scripts.diagrams import Box, Diagram
+from scripts.figures import FIGURES, IMAGES, draw_attention, main, save_figure
+from utils.plots import COLORS, use_style
 from utils.translator import load_translator
 
 DRAWN = [name for name in FIGURES if name != "chapter02_attention-alignment"]  # the others are diagrams

@@ -3,9 +3,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from utils import health as module
+from scripts import health as module
+from scripts.health import health, pinned_packages, versions
 from utils import pretrained
-from utils.health import health, pinned_packages, versions
 
 
 @pytest.fixture(autouse=True)

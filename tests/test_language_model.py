@@ -5,12 +5,13 @@ import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from utils import train as training
-from utils.data.tokenization import train_tokenizer
-from utils.language_model import LanguageModel, load_language_model
-from utils.models.language_model import RecurrentLanguageModel, language_model_loss, locked_dropout
+from scripts.train import build_parser
+from utils import training
+from utils.models.language_models import RecurrentLanguageModel, language_model_loss, locked_dropout
 from utils.pretrained import CheckpointError
-from utils.train import build_parser, fit_language_model
+from utils.texts import LanguageModel, load_language_model
+from utils.tokens import train_tokenizer
+from utils.training import fit_language_model
 
 TEXTS = ["The old film was good.", "A cat sat on the old mat, and the cat was good.", "Good!"]
 

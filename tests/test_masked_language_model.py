@@ -6,18 +6,18 @@ import torch
 from safetensors import safe_open
 from transformers import BertModel, pipeline
 
-from utils.data.batches import framed_windows
-from utils.data.tokenization import MASK, MASK_ID, train_tokenizer
-from utils.language_model import load_language_model
-from utils.live import objective_texts, train_objective
-from utils.masked_language_model import (
+from scripts.train import build_parser
+from utils.models.language_models import TransformerLanguageModel
+from utils.pretrained import CheckpointError
+from utils.short_trainings import objective_texts, train_objective
+from utils.texts import (
     MaskedLanguageModel,
+    load_language_model,
     load_masked_language_model,
     start_from_minilm,
 )
-from utils.models.transformer_language_model import TransformerLanguageModel
-from utils.pretrained import CheckpointError
-from utils.train import build_parser, fit_masked_language_model
+from utils.tokens import MASK, MASK_ID, framed_windows, train_tokenizer
+from utils.training import fit_masked_language_model
 from utils.transfer import load_minilm
 
 TEXTS = ["The old film was good.", "A cat sat on the old mat, and the cat was good.", "Good films!"]

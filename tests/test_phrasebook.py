@@ -9,21 +9,20 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from utils.alignment import group_into_words, match_pieces, parse_links
-from utils.data.phrasebook import (
+from phrasebook import (
     HELD_OUT,
     LANGUAGES,
     THEMES,
-    _lexicon,
-    _Writer,
     content_words,
     load_phrasebook,
     phrasebook_words,
     write_mixture,
     write_phrases,
 )
-from utils.data.tokenization import word_tokenizer
+from phrasebook.grammar import _lexicon, _Writer
+from utils.alignment import group_into_words, match_pieces, parse_links
 from utils.models.recurrent import RecurrentTranslationModel
+from utils.tokens import word_tokenizer
 from utils.translator import Translator
 
 PUNCTUATION = (".", "!", ",")
@@ -229,7 +228,7 @@ def test_german_negation_by_example():
 
 
 def test_german_endings_by_example():
-    from utils.data.phrasebook import _spell_noun
+    from phrasebook.grammar import _spell_noun
 
     lexicon = _lexicon()
     nouns = {noun["en"][-1][0]: index for index, noun in enumerate(lexicon["nouns"])}

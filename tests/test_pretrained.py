@@ -5,8 +5,9 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from scripts.prepare import main
 from utils import pretrained
-from utils.pretrained import CheckpointError, convert_smollm2, load_smollm2, main
+from utils.pretrained import CheckpointError, convert_smollm2, load_smollm2
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from utils.claims import claims_of, claims_table, load_claims, readme_with_claims
+from scripts.claims_table import claims_of, claims_table, readme_with_claims
+from utils.claims import load_claims
 from utils.pretrained import CHECKPOINTS, verify_folder
 
 ROOT = Path(__file__).parents[1]

@@ -8,8 +8,7 @@ from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics.pairwise import cosine_similarity
 
-from utils.data.reviews import REVIEWS, load_reviews
-from utils.results import load_results
+from utils.loaders import REVIEWS, load_results, load_reviews
 
 HARD = {"negation", "contrast", "irony", "faint"}
 

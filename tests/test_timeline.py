@@ -4,9 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from utils.data.timeline import PARTS, load_timeline
-from utils.plots import plot_timeline
-from utils.plots.timeline import flag_levels
+from scripts.timeline_figure import flag_levels, plot_timeline
+from utils.loaders import PARTS, load_timeline
 
 HEADER = "name,date,parameters,part,source\n"
 GOOD = "BERT,2018-10-11,340 M,encoder,arXiv:1810.04805\n"

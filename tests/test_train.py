@@ -9,8 +9,8 @@ import torch
 from safetensors import safe_open
 from torch.nn import functional as F
 
-from utils import train as training
-from utils.train import ResumeError, learning_rate_at, train, translation_loss
+from utils import training
+from utils.training import ResumeError, learning_rate_at, train, translation_loss
 from utils.translator import load_translator
 
 

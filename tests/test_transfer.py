@@ -5,10 +5,10 @@ import torch
 from torch import nn
 from transformers import BertConfig, BertModel
 
-from utils.data.tokenization import PADDING_ID, encode_texts
-from utils.models.language_model import RecurrentLanguageModel
+from utils.models.language_models import RecurrentLanguageModel
 from utils.pretrained import CheckpointError
-from utils.train import slanted_triangular, train
+from utils.tokens import PADDING_ID, encode_texts
+from utils.training import slanted_triangular, train
 from utils.transfer import (
     LanguageModelBody,
     TextClassifier,

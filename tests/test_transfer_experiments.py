@@ -6,10 +6,7 @@ import pytest
 import torch
 from tokenizers import Tokenizer
 
-from utils.data.reviews import choose_labelled, load_reviews
-from utils.data.tokenization import train_tokenizer
-from utils.digits import ARMS, LABEL_COUNTS
-from utils.experiments.transfer import (
+from scripts.experiments.transfer_sweeps import (
     LANGUAGE_MODELS,
     MINILM_EPOCHS,
     MINILM_RATES,
@@ -23,9 +20,11 @@ from utils.experiments.transfer import (
     compare_probes,
     fine_tune,
 )
-from utils.language_model import LanguageModel
-from utils.models.language_model import RecurrentLanguageModel
-from utils.results import RESULTS, SEEDS, load_results
+from utils.digits import ARMS, LABEL_COUNTS
+from utils.loaders import RESULTS, SEEDS, choose_labelled, load_results, load_reviews
+from utils.models.language_models import RecurrentLanguageModel
+from utils.texts import LanguageModel
+from utils.tokens import train_tokenizer
 from utils.transfer import LanguageModelBody, fit_probe, text_features
 
 

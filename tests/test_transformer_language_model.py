@@ -3,15 +3,15 @@ import torch
 from torch.nn import functional as F
 from transformers import GPT2Config, GPT2Model
 
-from utils.data.tokenization import MASK_ID, train_tokenizer
-from utils.language_model import LanguageModel
-from utils.models.language_model import language_model_loss
-from utils.models.transformer_language_model import (
+from utils.models.language_models import (
     TransformerLanguageModel,
+    language_model_loss,
     mask_tokens,
     masked_language_model_loss,
 )
-from utils.train import fit_language_model
+from utils.texts import LanguageModel
+from utils.tokens import MASK_ID, train_tokenizer
+from utils.training import fit_language_model
 
 TOKENS = torch.tensor([[2, 7, 8, 9, 10, 11, 12, 3], [2, 13, 14, 15, 3, 0, 0, 0]])
 BOTH = pytest.mark.parametrize("causal", [True, False], ids=["causal", "full"])

@@ -2,7 +2,7 @@ import matplotlib.image
 import pytest
 from conftest import make_translator
 
-from utils.translate import main
+from scripts.translate import main
 
 SENTENCE = "A man is riding a bicycle ."
 

@@ -6,10 +6,9 @@ import torch
 from conftest import make_translator
 from safetensors.torch import load_file, save_file
 
-from utils.data.batches import pad
-from utils.data.captions import load_captions
-from utils.data.tokenization import END_ID, START_ID
+from utils.loaders import load_captions
 from utils.pretrained import CheckpointError, package_file, verify_folder, write_checksums
+from utils.tokens import END_ID, START_ID, pad
 from utils.translator import Translator, beam_search, load_translator
 
 SENTENCES = list(load_captions()["en"])[:12]

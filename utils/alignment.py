@@ -8,9 +8,11 @@ import re
 
 import torch
 
-from utils.data.tokenization import SPECIAL_TOKENS, WORD_SIGN
+from utils.tokens import SPECIAL_TOKENS, WORD_SIGN
 
 _ELIDED = re.compile(r"(?!.*ujourd'$)\w+'")
+
+
 _PUNCTUATION = re.compile(rf"[^\w{WORD_SIGN}'-]+")
 
 

@@ -11,8 +11,14 @@ from torch import nn
 from torch.nn import functional as F
 
 CANVAS = 16  # pixels on a side
+
+
 BODY_WIDTH = 64
+
+
 LABEL_COUNTS = (5, 10, 20, 50, 100, 200)
+
+
 ARMS = ("from scratch", "frozen body", "fine-tuned")
 
 

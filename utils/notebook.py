@@ -11,6 +11,7 @@ from IPython import get_ipython
 from IPython.display import display
 from matplotlib.figure import Figure
 
+from scripts.figures import FIGURES
 from utils.plots.style import use_style
 from utils.pretrained import CheckpointError, collect_problems, verify_folder
 
@@ -60,3 +61,9 @@ def show(picture, alt):
     width = round(figure.get_size_inches()[0] * 96)
     display(data, raw=True, metadata={"image/png": {"alt": alt, "width": width}})
     plt.close(figure)
+
+
+def show_figure(name):
+    """Display a figure in a notebook, with its alt text."""
+    draw, alt = FIGURES[name]
+    show(draw(), alt)

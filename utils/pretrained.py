@@ -1,12 +1,11 @@
 """Checkpoints: where they are, and whether they are what they should be."""
 
-import argparse
 import csv
+import hashlib
 import importlib.util
 import json
 import os
 import shutil
-import sys
 from pathlib import Path
 
 import torch
@@ -14,10 +13,19 @@ from filelock import FileLock
 from safetensors.torch import load_file, save_file
 from tqdm.auto import tqdm
 
-from utils.data.corpora import sha256
+
+def sha256(path):
+    """Return the SHA-256 checksum of a file as 64 hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
 
 CHECKPOINTS = Path(__file__).parents[1] / "data" / "checkpoints"
+
+
 CACHE = Path(__file__).parents[1] / ".cache"  # what can be made anew; ignored by git
+
+
 CHECKSUM_FILE = "SHA256SUMS"
 
 
@@ -274,29 +282,3 @@ def load_smollm2():
     logging.disable_progress_bar()
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
     return model.eval(), AutoTokenizer.from_pretrained(folder, local_files_only=True)
-
-
-def prepare():
-    """Verify everything that the notebooks load: the checkpoints and the packages; convert SmolLM2."""
-    for folder in sorted(path.parent for path in CHECKPOINTS.glob(f"*/{CHECKSUM_FILE}")):
-        verify_folder(folder)
-        print(f"verified {folder.name}")
-    for name in packages():
-        package_file(name)
-        print(f"verified {name}")
-    print(f"verified {convert_smollm2().name}")
-
-
-def main(arguments=None):
-    """The command line of ``python -m utils.pretrained``."""
-    parser = argparse.ArgumentParser(prog="python -m utils.pretrained")
-    parser.add_argument("command", choices=["prepare"], help="verify and convert models, during set-up")
-    parser.parse_args(arguments)
-    try:
-        prepare()
-    except CheckpointError as error:
-        sys.exit(f"error: {error}")
-
-
-if __name__ == "__main__":
-    main()

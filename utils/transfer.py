@@ -13,10 +13,9 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import AutoConfig, AutoModel
 
-from utils.data.batches import bucketed_batches, pad, sorted_batches
-from utils.data.tokenization import PADDING_ID
 from utils.pretrained import package_file
-from utils.train import train
+from utils.tokens import PADDING_ID, bucketed_batches, pad, sorted_batches
+from utils.training import train
 
 
 class LanguageModelBody(nn.Module):

@@ -11,11 +11,19 @@ from huggingface_hub import ModelHubMixin
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
-from utils.data.batches import pad, sorted_batches
-from utils.data.tokenization import END_ID, PADDING_ID, SPECIAL_TOKENS, START_ID, UNKNOWN_ID, check_texts
 from utils.models.recurrent import RecurrentTranslationModel
 from utils.models.transformer import TransformerTranslationModel
 from utils.pretrained import CheckpointError, load_weights, save_weights, verify_folder, write_checksums
+from utils.tokens import (
+    END_ID,
+    PADDING_ID,
+    SPECIAL_TOKENS,
+    START_ID,
+    UNKNOWN_ID,
+    check_texts,
+    pad,
+    sorted_batches,
+)
 
 MODEL_TYPES = {
     "recurrent-translation": RecurrentTranslationModel,

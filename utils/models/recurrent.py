@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from utils.data.tokenization import PADDING_ID
+from utils.tokens import PADDING_ID
 
 
 class AdditiveAttention(nn.Module):

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from utils.data.tokenization import PADDING_ID
+from utils.tokens import PADDING_ID
 
 
 def causal_mask(length, device=None):

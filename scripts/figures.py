@@ -1,0 +1,333 @@
+"""The chapter's eight figures, each a short description; ``python -m utils.figures`` writes them to imgs/.
+
+python -m utils.figures                   all of them, as PNG and SVG
+python -m utils.figures chapter01_rnn     one of them
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import matplotlib
+import matplotlib.pyplot as plt
+
+from phrasebook import HELD_OUT
+from scripts.diagrams import Diagram
+from scripts.timeline_figure import plot_timeline
+from utils.loaders import load_timeline
+from utils.plots import plot_alignment, use_style
+from utils.translator import load_translator
+
+IMAGES = Path(__file__).parents[1] / "imgs"
+
+
+_CROSS = "attention to the encoder"
+
+
+_ENGLISH, _GERMAN = (HELD_OUT[0][language].split() for language in ("en", "de"))
+
+
+def draw_timeline():
+    """Figure 1-1: the models of ``data/timeline.csv``."""
+    return plot_timeline(
+        load_timeline(),
+        "Within three years of the Transformer there is a zoo",
+        bold=("Transformer", "ULMFiT", "GPT", "BERT"),
+    )
+
+
+def draw_rnn():
+    """Figure 1-2: a recurrent network, rolled and unrolled."""
+    page = Diagram(72, 28, "A loop, written out, is a chain")
+    cell = page.box(6, 13, 6, 6, "RNN", "encoder", size=9)
+    page.arrow(page.token(6, 5.5, "word"), cell)
+    page.arrow(cell, (6, 19.6))
+    page.label(6, 20.9, "$h$", size=11)
+    page.arrow((9.3, 14.7), (12.6, 14.7), (12.6, 11.3), (9.3, 11.3), color="encoder")
+    page.label(13.6, 13, "the state,\nback to itself", ha="left")
+    page.label(27.2, 13, "=", size=18)
+    page.label(31.2, 13, "$h_0$", size=11)
+    before = (32.6, 13)
+    for number, word in enumerate(_ENGLISH, start=1):
+        x = 29.8 + 8.9 * number
+        cell = page.box(x, 13, 6, 6, "RNN", "encoder", size=9)
+        page.arrow(before, cell, color="encoder")
+        page.arrow(page.token(x, 5.5, word), cell)
+        page.arrow(cell, (x, 19.6))
+        page.label(x, 20.9, f"$h_{number}$", size=11)
+        before = cell
+    page.label(52, 1.8, "the same cell with the same weights, once for each word", color="muted")
+    return page
+
+
+def draw_encoder_decoder():
+    """Figure 1-3: the pair of recurrent networks on the German example."""
+    page = Diagram(72, 28.5, "One vector carries the whole sentence across")
+    vector = page.stack(36, 13.5, 6, 1.5, 1.1, "highlight", (0, 1.1), fill=0.55)
+    page.label(36, 20.2, "last\nhidden\nstate")
+    sides = (
+        (0.8, "encoder", _ENGLISH, "reads the source, word by word"),
+        (40.4, "decoder", ["<s>", *_GERMAN[:-1]], "writes, and reads what it wrote"),
+    )
+    for left, part, words, caption in sides:
+        page.frame(left, 9.5, left + 30.8, 17.5, part)
+        _name(page, left + 1, 2, part, caption)
+        before = vector if part == "decoder" else None
+        for number, word in enumerate(words):
+            cell = page.box(left + 4.2 + 7.45 * number, 13.5, 5, 5, "RNN", part)
+            page.arrow(page.token(cell.x, 6.2, word), cell)
+            if before:
+                page.arrow(before, cell, color=part)
+            if part == "decoder":
+                page.arrow(cell, page.token(cell.x, 21, _GERMAN[number]))
+            before = cell
+        if part == "encoder":
+            page.arrow(before, vector, color=part)
+    return page
+
+
+def draw_attention():
+    """Figure 1-4: the decoder predicts its third token; the weights are those of the trained model."""
+    (translation,) = load_translator("phrasebook-en-de-gru-attention").translate([HELD_OUT[0]["en"]])
+    weights = translation.attention_weights[2].tolist()
+    page = Diagram(72, 54, "To write “großartig”, the decoder looks back at “great”")
+    page.frame(0.8, 6, 51.6, 14.2, "encoder")
+    _name(page, 2.4, 10.1, "encoder")
+    page.frame(26.5, 37, 71.2, 45.2, "decoder")
+    _name(page, 28, 41.1, "decoder")
+    look = page.box(30.8, 28.6, 15, 4.8, "attention:\nweighted mean", "attention")
+    before = None
+    for number, (word, weight) in enumerate(zip(translation.source_tokens, weights, strict=True)):
+        cell = page.box(14.2 + 8.3 * number, 10.1, 5, 5, "RNN", "encoder")
+        page.arrow(page.token(cell.x, 3, word), cell)
+        if before:
+            page.arrow(before, cell, color="encoder", both=True)  # it reads in both directions
+        start = (cell.x, cell.top + 0.3)
+        page.arrow(start, look, color="light", width=0.8, head=False)
+        page.arrow(start, look, color="attention", weight=weight, width=2.4)
+        page.label(cell.x + (-2 if cell.x < look.x else 2), 15.6, f"{weight:.2f}")
+        before = cell
+    caption = "numbers and opacity:\nweights of the trained\ntranslator at this step"
+    page.label(54, 10.1, caption, ha="left", color="muted")
+    before = (35, 41.1)
+    for number, word in enumerate(["<s>", *_GERMAN[:2]]):
+        cell = page.box(39 + 9.5 * number, 41.1, 5, 5, "RNN", "decoder")
+        page.arrow(before, cell, color="decoder")
+        token = page.token(cell.x + (number == 2), 34, word)
+        page.arrow(token, (token.x, cell.bottom - 0.3))
+        page.arrow(cell, page.token(cell.x, 48, _GERMAN[number], "highlight" if number == 2 else "light"))
+        before = cell
+    page.arrow((53.3, 40.8), (53.3, 29.7), (look.right + 0.3, 29.7), color="attention")
+    page.arrow((look.right, 27.5), (56.2, 27.5), (56.2, cell.bottom - 0.3), color="attention")
+    page.arrow(cell, page.box(67.5, 41.1, 5, 5, fill=0, dashed=True), color="light")
+    page.label(46, 31, "the state so far asks")
+    page.label(46, 26.2, "the context answers")
+    return page
+
+
+def draw_alignment():
+    """Figure 1-5: the alignment of the paper's sentence by the trained model, in the paper's look."""
+    (translation,) = load_translator("phrasebook-en-fr-gru-attention").translate([HELD_OUT[1]["en"]])
+    title = "The three words cross, though the sentence is new to the translator"
+    look = {"preset": "paper", "show_end": False, "source_language": "en", "target_language": "fr"}
+    return plot_alignment(translation, title=title, **look)
+
+
+def draw_transformer():
+    """Figure 1-6: the encoder and the decoder of the original Transformer."""
+    page = Diagram(72, 65.5, "Both sides look at themselves; the decoder looks at the encoder, too")
+    sides = (
+        ("encoder", 20, -1, [*_ENGLISH, "</s>"], ["self-attention", "feed-forward"]),
+        ("decoder", 52, 1, ["<s>", *_GERMAN[:-1]], ["masked self-attention", _CROSS, "feed-forward"]),
+    )
+    for part, x, side, words, names in sides:
+        embedding = page.box(x, 8.4, 19, 3.6, "embedding + position")
+        page.arrow(page.token(x, 3, " ".join(words)), embedding)
+        before = embedding
+        for number, name in enumerate(names):
+            low = 15.4 + 10.5 * number
+            color = "transformer" if name == "feed-forward" else "attention"
+            layer = page.box(x, low + 1.8, 19, 3.6, name, color)
+            norm = page.box(x, low + 6.4, 19, 2.4, "add and normalise", fill=0)
+            page.arrow(before, layer)
+            page.arrow(layer, norm)
+            page.arrow((x, low - 1.5), (x + side * 12, low - 1.5), (x + side * 12, norm.y), norm)
+            before = norm
+            if name == _CROSS:
+                cross = layer
+        edges = sorted((x - side * 11, x + side * 14))
+        page.frame(edges[0], 12.6, edges[1], norm.top + 1.2, part, layers=3)
+        _name(page, edges[0] + 0.8, norm.top + 4.4, part)
+        page.label(x + 1.2, norm.top + 4.4, "6 layers", color="muted", ha="left")
+        if part == "encoder":
+            encoded = norm
+    page.arrow(encoded, (20, 41.3), (36.7, 41.3), (36.7, cross.y), cross, color="encoder")
+    words = page.box(52, 53.6, 19, 3.6, "linear + softmax")
+    page.arrow(before, words)
+    page.arrow(words, page.token(52, 59, " ".join(_GERMAN)))
+    page.label(28.4, 42.9, "keys and values")
+    legend = (
+        ("attention", 0.16, "attention: words look at words"),
+        ("transformer", 0.16, "feed-forward: each word by itself"),
+        ("light", 0, "add: what came in is kept"),
+    )
+    for number, (color, fill, text) in enumerate(legend):
+        page.box(2.4, 58.4 - 2.6 * number, 2.6, 1.6, "", color, fill)
+        page.label(4.8, 58.4 - 2.6 * number, text, ha="left")
+    return page
+
+
+def draw_transfer_learning():
+    """Figure 1-7: supervised learning from scratch beside transfer learning, body and head."""
+    page = Diagram(72, 46, "Transfer learning keeps the body and changes the head")
+    captions = {
+        "from scratch": "each network starts at random",
+        "transfer learning": "the second body starts from the first",
+    }
+    for left, (name, caption) in zip((0.8, 37.2), captions.items(), strict=True):
+        moved = name == "transfer learning"
+        page.frame(left, 3.6, left + 34, 41)
+        page.label(left + 17, 38.6, name, weight="bold", size=9)
+        page.label(left + 17, 1.8, caption, color="muted")
+        bodies = []
+        for x, task, count in ((left + 8.4, "A", 6), (left + 25.6, "B", 2)):
+            data = page.stack(x, 8.6 + 0.275 * count, count, 8.6, 2.6, shift=(0.45, 0.55), fill=0.35)
+            page.label(x, 5.6, "many examples" if task == "A" else "few examples")
+            new = moved and task == "B"
+            body = page.box(
+                x, 20.6, 10.6, 7, f"body {'A' if moved else task}", "encoder", 0.25 * moved, size=9
+            )
+            head = page.box(
+                x, 29, 10.6, 4, f"head {task}", "highlight" if new else "text", 0.45 * new, size=9
+            )
+            page.arrow(data, body)
+            page.arrow(body, head)
+            page.arrow(head, (x, 34))
+            page.label(x, 35.2, f"task {task}")
+            bodies.append(body)
+        if moved:
+            page.arrow(*bodies, color="encoder", width=2.4)
+            page.label(left + 17, 22.4, "copy")
+    return page
+
+
+def draw_ulmfit():
+    """Figure 1-8: ULMFiT's three steps."""
+    page = Diagram(72, 47, "ULMFiT trains one body three times, and needs labels only at the end")
+    steps = (
+        ("1  pretrain", 7, "general text,\nno labels", "the river rises in the", "next word", "hills"),
+        ("2  adapt", 4, "film reviews,\nno labels", "a film that I would", "next word", "recommend"),
+        ("3  fine-tune", 2, "film reviews,\nwith labels", "a dull and noisy film", "sentiment", "negative"),
+    )
+    before = None
+    for number, (name, count, caption, text, task, answer) in enumerate(steps):
+        x = 12.4 + 23.6 * number
+        page.frame(x - 11, 1, x + 11, 42)
+        page.label(x, 39.6, name, weight="bold", size=9)
+        pile = page.stack(x, 7.2 + 0.25 * count, count, 9, 2.2, shift=(0.4, 0.5), fill=0.35)
+        page.label(x, 3.6, caption)
+        token = page.token(x, 15.4, text)
+        new = number == 2
+        body = page.box(x, 22, 14, 5.4, "body: LSTM layers", "encoder", 0.25)
+        head = page.box(x, 29.4, 14, 3.6, f"head: {task}", "highlight" if new else "text", 0.45 * new)
+        page.arrow(pile, token)
+        page.arrow(token, body)
+        page.arrow(body, head)
+        page.arrow(head, page.token(x, 35.4, answer))
+        if before:
+            page.arrow(before, body, color="encoder", width=2.4)
+        before = body
+    return page
+
+
+def _name(page, x, y, part, caption=""):
+    """Write the name of a part in its colour, and a caption behind it."""
+    page.label(x, y, part, color=part, weight="bold", size=9, ha="left")
+    page.label(x + 7.4, y, caption, color="muted", ha="left")
+
+
+FIGURES = {  # name: what draws it, and what is seen
+    "chapter01_timeline": (
+        draw_timeline,
+        "Timeline of language models, 2017 to 2024, in four lanes. The Transformer stands alone in 2017, "
+        "in the lane of encoder and decoder. ULMFiT and ELMo, both recurrent, GPT, a decoder, and BERT, "
+        "an encoder, follow in 2018. In 2019 all three Transformer lanes have newcomers; after 2022 nearly "
+        "all new models are decoders.",
+    ),
+    "chapter01_rnn": (
+        draw_rnn,
+        "Left, a recurrent network: a cell reads a word, gives out its state h, and passes it back to "
+        "itself. Right, the same as a chain: four equal cells, one for each word of Transformers are "
+        "great !, each of which hands its state to the next.",
+    ),
+    "chapter01_enc-dec": (
+        draw_encoder_decoder,
+        "Four blue cells of the encoder read Transformers are great ! from left to right. The last one "
+        "hands over a single vector, the last hidden state, to four orange cells of the decoder, which "
+        "write Transformer sind großartig ! and read each word that they wrote at the next step.",
+    ),
+    "chapter01_enc-dec-attn": (
+        draw_attention,
+        "Below, the encoder with a cell for each of Transformers, are, great, !, and the end token; "
+        "above, the decoder at its third step. Its state asks, and a line from each encoder cell answers "
+        "with its weight: 0.99 at great and 0.00 elsewhere. The weighted mean goes into the cell that "
+        "writes großartig.",
+    ),
+    "chapter02_attention-alignment": (
+        draw_alignment,
+        "Grey heat map in the look of the paper, white for large weights. French words in rows, English "
+        "in columns. Most white cells run down to the right; zone, économique and européenne are white at "
+        "Area, Economic and European, which runs down to the left.",
+    ),
+    "chapter01_self-attention": (
+        draw_transformer,
+        "The Transformer. An encoder layer has self-attention and feed-forward, each followed by add and "
+        "normalise, with a shortcut around it. A decoder layer has masked self-attention, attention to "
+        "the encoder, whose keys and values come over from the encoder's last layer, and feed-forward. "
+        "Both have six layers.",
+    ),
+    "chapter01_transfer-learning": (
+        draw_transfer_learning,
+        "Left, from scratch: two networks, each with a body and a head of its own, one trained on many "
+        "examples of task A, one on few of task B. Right, transfer learning: the body trained on task A "
+        "is copied for task B, and only the head is new.",
+    ),
+    "chapter01_ulmfit": (
+        draw_ulmfit,
+        "Three steps from left to right. Pretrain: the body with a head for the next word reads much "
+        "general text. Adapt: the same body and task, on film reviews. Fine-tune: the body gets a "
+        "new head for sentiment, and a few texts with labels. Arrows carry the body from step to step.",
+    ),
+}
+
+
+def save_figure(name, folder=IMAGES):
+    """Draw a figure and write it as ``NAME.png`` and ``NAME.svg``, the same bytes each time."""
+    use_style()
+    figure = FIGURES[name][0]().figure
+    with matplotlib.rc_context({"svg.hashsalt": "hello-transformers"}):
+        figure.savefig(Path(folder) / f"{name}.png", metadata={"Software": None})
+        figure.savefig(Path(folder) / f"{name}.svg", metadata={"Date": None})
+    plt.close(figure)
+
+
+def main(arguments=None):
+    """The command line of ``python -m utils.figures``."""
+    parser = argparse.ArgumentParser(
+        prog="python -m utils.figures", description="Draw the chapter's figures."
+    )
+    parser.add_argument("names", nargs="*", help=f"which ones (default: all): {', '.join(FIGURES)}")
+    parser.add_argument("--output", type=Path, default=IMAGES, help="folder (default: imgs)")
+    options = parser.parse_args(arguments)
+    unknown = [name for name in options.names if name not in FIGURES]
+    if unknown:
+        sys.exit(f"error: there is no figure {unknown[0]!r}; there are {', '.join(FIGURES)}")
+    matplotlib.use("agg")
+    options.output.mkdir(parents=True, exist_ok=True)
+    for name in options.names or FIGURES:
+        save_figure(name, options.output)
+        print(f"wrote {name}.png and {name}.svg")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,1 +1,0 @@
-"""Words in: corpora, sub-word tokenisers and batches of token ids."""
