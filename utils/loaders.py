@@ -1,243 +1,121 @@
-"""The captions that were written for this project, with their hand-made alignments.
+"""The data that this project ships: captions, film reviews, the timeline, and results of sweeps."""
 
-The film reviews that were written for this project, with their labels.
-
-The models of Figure 1-1: when each came out, how large it is, and which parts it uses.
-
-Shipped results: tables in ``data/results``, and beside each how it was made.
-"""
-
-import csv
-import datetime
+import json
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from datasets import Dataset, DatasetDict, Features, Value
+import pandas as pd
+from datasets import Dataset, DatasetDict
 
-from utils.alignment import link_matrix, parse_links
+DATA = Path(__file__).parents[1] / "data"
+RESULTS = DATA / "results"
+SEEDS = range(5)  # of the shipped sweeps
+LENGTH_RANGES = ((2, 8), (9, 12), (13, 16), (17, 20), (21, 24))  # English words
+PARTS = ("recurrent", "both", "encoder", "decoder")  # of a Transformer, that a model uses
+REVIEW_LABELS = ("negative", "positive")
+REVIEW_SPLITS = ("train", "validation", "test", "challenge")
 
-CAPTIONS = Path(__file__).parents[1] / "data" / "captions.tsv"
 
+def load_captions(aligned_only: bool = False) -> Dataset:
+    """The 110 caption triples of ``data/captions.tsv``; see the card beside the file.
 
-def load_captions(aligned_only=False):
-    """Load the 110 caption triples in ``data/captions.tsv``; see the card beside the file.
+    Used in notebook 02, *Reading the heat map*.
 
     Args:
         aligned_only: whether only those with word alignments are wanted.
 
     Returns:
-        A ``datasets.Dataset`` with the text columns id, en, fr, de (tokens separated by spaces) and
-        links_en_fr (Pharaoh form, empty where there are none).
+        A dataset with the text columns id, en, fr, de (tokens separated by spaces) and links_en_fr
+        (Pharaoh form, empty where there are none).
     """
-    with open(CAPTIONS, encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
-    return Dataset.from_list([row for row in rows if row["links_en_fr"] or not aligned_only])
+    table = pd.read_csv(DATA / "captions.tsv", sep="\t", dtype=str, keep_default_na=False, quoting=3)
+    return Dataset.from_list(
+        [row for row in table.to_dict("records") if row["links_en_fr"] or not aligned_only]
+    )
 
 
-def gold_alignment(row):
-    """The sure and the possible links of one row, as matrices [target words, source words]."""
-    shape = len(row["fr"].split()), len(row["en"].split())
-    sure, possible = parse_links(row["links_en_fr"])
-    return link_matrix(sure, *shape), link_matrix(possible, *shape)
+def load_reviews(path: Path | str = DATA / "reviews.csv") -> DatasetDict:
+    """The film reviews of ``data/reviews.csv``; see the card beside the file.
 
-
-REVIEWS = Path(__file__).parents[1] / "data" / "reviews.csv"
-
-
-REVIEW_LABELS = ("negative", "positive")
-
-
-REVIEW_SPLITS = ("train", "validation", "test", "challenge")
-
-
-_FEATURES = Features(
-    {
-        "id": Value("string"),
-        "text": Value("string"),
-        "label": Value("int64"),
-        "stars": Value("int64"),
-        "kind": Value("string"),
-    }
-)
-
-
-def load_reviews(path=REVIEWS):
-    """Load the film reviews in ``data/reviews.csv``; see the card beside the file.
+    Used in notebook 03, *Film reviews, and what counting words can do*.
 
     Args:
         path: a file with the columns id, split, label, stars, kind and text.
 
     Returns:
-        A ``datasets.DatasetDict`` with the splits train, validation, test and challenge, each with the
-        columns id, text, label (0 negative, 1 positive), stars (1 to 5) and kind ("plain", or one of
-        the hard kinds "negation", "contrast", "irony", "faint").
+        The splits train, validation, test and challenge, each with the columns id, text, label
+        (0 negative, 1 positive), stars (1 to 5) and kind ("plain", or one of the hard kinds "negation",
+        "contrast", "irony", "faint").
 
     Raises:
         ValueError: a review without text, or with an unknown label, split or number of stars; the
             message names the review.
     """
-    rows = {split: [] for split in REVIEW_SPLITS}
-    with open(path, encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            _check(row)
-            label, stars = REVIEW_LABELS.index(row["label"]), int(row["stars"])
-            rows[row["split"]].append(row | {"label": label, "stars": stars})
-    columns = {
-        split: {name: [row[name] for row in part] for name in _FEATURES} for split, part in rows.items()
-    }
-    return DatasetDict({split: Dataset.from_dict(part, _FEATURES) for split, part in columns.items()})
-
-
-def choose_labelled(labels, count, seed):
-    """Choose examples at random, as many of each label.
-
-    Args:
-        labels: the label of each example.
-        count: how many to choose in all; all of them if ``count`` is their number.
-        seed: of the choice.
-
-    Returns:
-        A list of indices.
-
-    Raises:
-        ValueError: so many cannot be had, or not as many of each.
-    """
-    if count == len(labels):
-        return list(range(count))
-    order = np.random.default_rng(seed).permutation(len(labels)).tolist()
-    kinds = sorted(set(labels))
-    chosen = [[i for i in order if labels[i] == kind][: count // len(kinds)] for kind in kinds]
-    if count % len(kinds) or sum(map(len, chosen)) != count or not count:
-        raise ValueError(
-            f"{count} examples, as many of each of {len(kinds)} labels, cannot be chosen from {len(labels)}"
-        )
-    return [i for indices in chosen for i in indices]
-
-
-def _check(row):
-    if not (row["text"] or "").strip():
-        raise ValueError(f"review {row['id']} has no text; write one or take the line out")
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
     for name, allowed in (("label", REVIEW_LABELS), ("split", REVIEW_SPLITS), ("stars", tuple("12345"))):
-        if row[name] not in allowed:
+        for review, found in table.loc[~table[name].isin(allowed), ["id", name]].itertuples(index=False):
             raise ValueError(
-                f"review {row['id']} has the {name} {row[name]!r}; it must be one of {', '.join(allowed)}"
+                f"review {review} has the {name} {found!r}; it must be one of {', '.join(allowed)}"
             )
+    for review in table["id"][table["text"].str.strip() == ""]:
+        raise ValueError(f"review {review} has no text; write one or take the line out")
+    table = table.assign(label=table["label"].map(REVIEW_LABELS.index), stars=table["stars"].astype(int))
+    parts = {split: table[table["split"] == split].drop(columns="split") for split in REVIEW_SPLITS}
+    return DatasetDict({split: Dataset.from_dict(part.to_dict("list")) for split, part in parts.items()})
 
 
-TIMELINE = Path(__file__).parents[1] / "data" / "timeline.csv"
-
-
-PARTS = ("recurrent", "both", "encoder", "decoder")
-
-
-_COLUMNS = ["name", "date", "parameters", "part", "source"]
-
-
-@dataclass
-class TimelineEntry:
-    """A model of the timeline.
-
-    Attributes:
-        name: as its authors write it.
-        date: the day its first version came out, as "2017-06-12", or the month, as "2021-03".
-        parameters: how many, as text ("65 to 213 M"); empty where the source does not say.
-        part: "encoder", "decoder", "both", or "recurrent" for what is not a Transformer.
-        source: "arXiv:1706.03762", or another report or release.
-    """
-
-    name: str
-    date: str
-    parameters: str
-    part: str
-    source: str
-
-    @property
-    def day(self):
-        """The date as a ``datetime.date``; a month counts as its 15th."""
-        return datetime.date.fromisoformat(self.date if len(self.date) > 7 else f"{self.date}-15")
-
-    @property
-    def arxiv_month(self):
-        """The month that the paper's arXiv id begins with, as "2017-06"; None without an id."""
-        found = re.fullmatch(r"arXiv:(\d\d)(\d\d)\.\d{5}", self.source)
-        return f"20{found[1]}-{found[2]}" if found else None
-
-
-def load_timeline(path=TIMELINE):
-    """Read and check the timeline.
+def load_timeline(path: Path | str = DATA / "timeline.csv") -> pd.DataFrame:
+    """The models of Figure 1-1, the oldest first; used in notebook 00, *From one architecture to a zoo*.
 
     Args:
-        path: a file with the columns name, date, parameters, part and source.
+        path: a file with the columns name, date (a day or a month), parameters (empty where the source
+            does not say), part (one of ``PARTS``) and source.
 
     Returns:
-        A list of ``TimelineEntry``, the oldest first.
+        These columns as text, and two more: day (a ``datetime.date``; a month counts as its 15th) and
+        arxiv_month (with which the paper's arXiv id begins, such as "2017-06"; empty without an id).
 
     Raises:
-        ValueError: a damaged row; the message gives the file, the line, and what is wrong.
+        ValueError: a damaged row; the message gives the file, the line, and what the row needs.
     """
-    with open(path, encoding="utf-8", newline="") as file:
-        reader = csv.DictReader(file)
-        if reader.fieldnames != _COLUMNS:
-            raise ValueError(f"{path} must have the columns {_COLUMNS}, not {reader.fieldnames}")
-        entries = [_entry(row, f"{path}, line {reader.line_num}") for row in reader]
-    names = [entry.name for entry in entries]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ValueError(f"{path} has more than one row for {', '.join(twice)}")
-    return sorted(entries, key=lambda entry: entry.day)
+    table = pd.read_csv(path, dtype=str, keep_default_na=False).fillna("")
+    found = table["source"].str.extract(r"^arXiv:(\d\d)(\d\d)\.\d{5}$")
+    months = ("20" + found[0] + "-" + found[1]).fillna("")
+    days = pd.to_datetime(
+        table["date"].where(table["date"].str.len() != 7, table["date"] + "-15"), "coerce", format="%Y-%m-%d"
+    )
+    needs = {
+        "a name and a source": table[["name", "source"]].eq("").any(axis=1),
+        "a name that no other row has": table["name"].duplicated(),
+        f"one of the parts {', '.join(PARTS)}": ~table["part"].isin(PARTS),
+        "a date such as 2017-06-12 or 2021-03": days.isna(),
+        "an arXiv id such as arXiv:1706.03762": table["source"].str.startswith("arXiv:") & months.eq(""),
+    }
+    for need, wrong in needs.items():
+        for line, row in table[wrong].iterrows():
+            raise ValueError(f"{path}, line {line + 2}: a row needs {need}, not {row.iloc[:5].tolist()}")
+    return table.assign(day=days.dt.date, arxiv_month=months).sort_values("day", kind="stable")
 
 
-def _entry(row, place):
-    if None in row or None in row.values():
-        raise ValueError(f"{place}: a row needs {len(_COLUMNS)} fields, separated by commas")
-    entry = TimelineEntry(**row)
-    if not entry.name or not entry.source:
-        raise ValueError(f"{place}: a row needs a name and a source")
-    if entry.part not in PARTS:
-        raise ValueError(f"{place} ({entry.name}): the part must be one of {PARTS}, not {entry.part!r}")
-    if entry.source.startswith("arXiv:") and entry.arxiv_month is None:
-        raise ValueError(f"{place} ({entry.name}): {entry.source!r} is not like 'arXiv:1706.03762'")
-    try:
-        if not re.fullmatch(r"\d{4}-\d\d(-\d\d)?", entry.date):
-            raise ValueError
-        _ = entry.day
-    except ValueError:
-        raise ValueError(
-            f"{place} ({entry.name}): the date must be a day such as 2017-06-12 or a month such as 2021-03, "
-            f"not {entry.date!r}"
-        ) from None
-    return entry
-
-
-RESULTS = Path(__file__).parents[1] / "data" / "results"
-
-
-SEEDS = range(5)
-
-
-LENGTH_RANGES = ((2, 8), (9, 12), (13, 16), (17, 20), (21, 24))  # English words
-
-
-def load_results(name):
-    """The rows of ``data/results/NAME.csv``, numbers as numbers.
+def load_results(name: str) -> pd.DataFrame:
+    """The table ``data/results/NAME.csv``; used in notebook 01, *Watch it learn*, and in those after it.
 
     Raises:
         FileNotFoundError: there are no such results; the message says what computes them.
     """
-    path = RESULTS / f"{name}.csv"
-    if not path.exists():
+    return pd.read_csv(_existing(f"{name}.csv"))
+
+
+def load_settings(name: str) -> dict:
+    """How results were made, and what is no table: ``data/results/NAME.json``."""
+    return json.loads(_existing(f"{name}.json").read_text(encoding="utf-8"))
+
+
+def _existing(file: str) -> Path:
+    name = re.sub(r"(-history|-probes)?\.(csv|json)$", "", file)
+    if not (RESULTS / file).exists():
         raise FileNotFoundError(
-            f"{path} is missing; restore it with `git checkout -- {path}`, or compute it anew with "
-            f"`python -m utils.experiments {re.sub('-(history|probes)$', '', name)}`"
+            f"{RESULTS / file} is missing; restore it with `git checkout -- {RESULTS / file}`, or compute it "
+            f"anew with `hello experiment {name}`"
         )
-    with open(path, encoding="utf-8", newline="") as file:
-        return [{k: _number(v) for k, v in row.items()} for row in csv.DictReader(file)]
-
-
-def _number(text):
-    try:
-        return float(text) if "." in text or "e" in text else int(text)
-    except ValueError:
-        return text
+    return RESULTS / file
