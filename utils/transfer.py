@@ -1,95 +1,63 @@
 """Transfer learning: a body that was trained before, and a new head for the task at hand.
 
-A *body* turns token ids into one vector for each position; a *head* turns the vectors of a text into
-scores of labels. The body may be a language model of this project or one from `transformers`.
+A *body* turns token ids into one vector for each position: ``body(tokens, mask)`` gives [batch, time,
+width]. A *head* turns the vectors of a text into scores of labels.
 """
 
+from collections.abc import Sequence
+
+import numpy as np
 import torch
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
-from tokenizers import Tokenizer
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import AutoConfig, AutoModel
 
-from utils.pretrained import package_file
 from utils.tokens import PADDING_ID, bucketed_batches, pad, sorted_batches
 from utils.training import train
 
 
 class LanguageModelBody(nn.Module):
-    """The hidden states of a ``RecurrentLanguageModel``, without its output layer.
+    """The hidden states of a ``RecurrentLanguageModel``, which is used, not copied.
 
-    Args:
-        model: the language model's network; it is used, not copied.
+    Used in notebook 03, *A sentiment detector that nobody trained*.
     """
 
-    def __init__(self, model):
+    def __init__(self, model: nn.Module):
         super().__init__()
-        self.model = model
-        self.width = model.config["hidden_size"]
+        self.model, self.width = model, model.width
 
-    def forward(self, tokens, mask):
-        """Hidden states [batch, time, width]; padding comes last, so it changes nothing before it."""
+    def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """Padding comes last, so it changes nothing before it, and no mask is needed."""
         return self.model.read(tokens)[0]
 
-    def layers(self):
+    def layers(self) -> list[list[nn.Parameter]]:
         """The parameters from the input upwards, in groups that can learn at different rates."""
-        return [list(self.model.embedding.parameters()), list(self.model.lstm.parameters())]
+        return [list(part.parameters()) for part in (self.model.embedding, *self.model.layers)]
 
 
 class TransformersBody(nn.Module):
-    """The last hidden states of an encoder from `transformers`, such as MiniLM.
+    """The last hidden states of a model from `transformers`, such as MiniLM, which is used, not copied.
 
-    Args:
-        model: what ``AutoModel`` loads; it is used, not copied.
+    Used in notebook 03, *A body that has read a billion pairs of sentences*.
     """
 
-    def __init__(self, model):
+    def __init__(self, model: nn.Module):
         super().__init__()
-        self.model = model
-        self.width = model.config.hidden_size
+        self.model, self.width = model, model.config.hidden_size
 
-    def forward(self, tokens, mask):
-        """Hidden states [batch, time, width] of the last layer."""
+    def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
         return self.model(input_ids=tokens, attention_mask=mask.long()).last_hidden_state
 
-    def layers(self):
-        """The parameters from the input upwards: the embeddings, then layer by layer."""
-        return [
-            list(self.model.embeddings.parameters()),
-            *(list(layer.parameters()) for layer in self.model.encoder.layer),
-        ]
+    def layers(self) -> list[list[nn.Parameter]]:
+        """The parameters of an encoder from the input upwards: the embeddings, then layer by layer."""
+        parts = [self.model.embeddings, *self.model.encoder.layer]
+        return [list(part.parameters()) for part in parts]
 
 
-def load_minilm(pretrained=True):
-    """Load all-MiniLM-L6-v2, a BERT encoder of 22 million parameters, from its installed package.
-
-    Args:
-        pretrained: whether its weights are loaded; if not, they are drawn from PyTorch's generator.
-
-    Returns:
-        A ``TransformersBody``, and a ``tokenizers.Tokenizer`` that cuts texts off after 512 tokens.
-
-    Raises:
-        CheckpointError: the package is not installed (the message has the command), or the weights are
-            damaged.
-    """
-    folder = package_file("minilm").parent
-    if pretrained:
-        model = AutoModel.from_pretrained(folder, local_files_only=True, add_pooling_layer=False)
-    else:
-        config = AutoConfig.from_pretrained(folder, local_files_only=True)
-        model = AutoModel.from_config(config, add_pooling_layer=False)
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    tokenizer.no_padding()
-    tokenizer.enable_truncation(model.config.max_position_embeddings)
-    return TransformersBody(model.eval()), tokenizer
-
-
-def pool(states, mask, how="concat"):
-    """One vector for each text.
+def pool(states: Tensor, mask: Tensor, how: str = "concat") -> Tensor:
+    """One vector for each text; built in notebook 03, *ULMFiT: pretrain, adapt, fine-tune*.
 
     Args:
         states: [batch, time, width].
@@ -99,9 +67,6 @@ def pool(states, mask, how="concat"):
 
     Returns:
         [batch, width], or [batch, 3 · width] for "concat".
-
-    Raises:
-        ValueError: another way.
     """
     if how not in ("mean", "concat"):
         raise ValueError(f'texts are pooled by "mean" or "concat", not {how!r}')
@@ -115,39 +80,44 @@ def pool(states, mask, how="concat"):
 
 
 @torch.no_grad()
-def text_features(body, ids, pooling="mean", batch_size=64):
-    """The features of texts by a frozen body.
+def text_features(body: nn.Module, ids: list[list[int]], pooling="mean", batch_size=64) -> Tensor:
+    """The features of texts by a frozen body: [texts, width], or [texts, 3 · width] for "concat".
 
-    Args:
-        body: a module with ``width``, called as ``body(tokens, mask)``.
-        ids: token ids of each text, a list of lists.
-        pooling: "mean" or "concat"; see ``pool``.
-        batch_size: texts that are read together.
-
-    Returns:
-        A tensor [texts, width], or [texts, 3 · width] for "concat".
+    Built in notebook 03, *A body that has read a billion pairs of sentences*; ``ids`` has the token ids of
+    each text, of which ``batch_size`` are read together.
     """
     body.eval()
-    found = [None] * len(ids)
+    found: dict[int, Tensor] = {}
     for chunk in sorted_batches([len(row) for row in ids], batch_size):
         tokens = pad([ids[i] for i in chunk])  # [batch, time]
         mask = tokens != PADDING_ID
-        for i, row in zip(chunk, pool(body(tokens, mask), mask, pooling), strict=True):
-            found[i] = row
-    return torch.stack(found)
+        found |= zip(chunk, pool(body(tokens, mask), mask, pooling), strict=True)
+    return torch.stack([found[i] for i in range(len(ids))])
 
 
-def fit_probe(features, labels, validation, strengths=(1e-4, 1e-3, 1e-2, 1e-1, 1.0)):
-    """Fit a linear head to features that stay as they are: logistic regression.
+def choose_labelled(labels: Sequence[int], count: int, seed: int) -> list[int]:
+    """Choose the indices of ``count`` examples at random, as many of each label; or all of them.
 
-    Args:
-        features: [texts, width], a tensor or an array.
-        labels: the label of each text.
-        validation: features and labels of other texts, which choose the regularisation.
-        strengths: values of scikit-learn's C to choose from; the smaller, the stronger.
+    Used in notebook 03, *A body that has read a billion pairs of sentences*. Raises ValueError if so
+    many cannot be had, or not as many of each.
+    """
+    if count == len(labels):
+        return list(range(count))
+    order = np.random.default_rng(seed).permutation(len(labels)).tolist()
+    kinds = sorted(set(labels))
+    chosen = [i for kind in kinds for i in [i for i in order if labels[i] == kind][: count // len(kinds)]]
+    if count % len(kinds) or len(chosen) != count or not count:
+        raise ValueError(
+            f"{count} examples, as many of each of {len(kinds)} labels, cannot be chosen from {len(labels)}"
+        )
+    return chosen
 
-    Returns:
-        A fitted pipeline of scikit-learn with ``predict`` and ``score``.
+
+def fit_probe(features, labels, validation, strengths=(1e-4, 1e-3, 1e-2, 1e-1, 1.0)) -> Pipeline:
+    """Fit a linear head to features [texts, width] that stay as they are: logistic regression.
+
+    Used in notebook 03, *A body that has read a billion pairs of sentences*. Features and labels of other
+    texts, ``validation``, choose the regularisation, scikit-learn's C: the smaller, the stronger.
     """
     probes = [
         make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=2000)).fit(features, labels)
@@ -157,68 +127,58 @@ def fit_probe(features, labels, validation, strengths=(1e-4, 1e-3, 1e-2, 1e-1, 1
 
 
 class TextClassifier(nn.Module):
-    """A body with a head.
+    """A body with a head; taught in notebook 03, *ULMFiT: pretrain, adapt, fine-tune*.
 
     Args:
         body: a module with ``width`` and ``layers()``, called as ``body(tokens, mask)``.
         labels: number of labels.
         pooling: "mean" or "concat"; see ``pool``.
-        head_size: width of the head's hidden layer; 0 makes the head linear.
-        dropout: share of the units that the head drops in training.
+        dropout: share of the features that the head drops in training.
     """
 
-    def __init__(self, body, labels=2, pooling="concat", head_size=50, dropout=0.1):
+    def __init__(self, body: nn.Module, labels: int = 2, pooling: str = "concat", dropout: float = 0.1):
         super().__init__()
         self.body, self.pooling = body, pooling
         width = body.width * (3 if pooling == "concat" else 1)
-        hidden = [nn.Linear(width, head_size), nn.ReLU(), nn.Dropout(dropout)] if head_size else []
-        self.head = nn.Sequential(
-            nn.LayerNorm(width), nn.Dropout(dropout), *hidden, nn.Linear(head_size or width, labels)
-        )
+        self.head = nn.Sequential(nn.LayerNorm(width), nn.Dropout(dropout), nn.Linear(width, labels))
 
-    def forward(self, tokens):
+    def forward(self, tokens: Tensor) -> Tensor:
         """Scores [batch, labels] of token ids [batch, time], padded at the end."""
         mask = tokens != PADDING_ID
         return self.head(pool(self.body(tokens, mask), mask, self.pooling))
 
     @torch.no_grad()
-    def predict(self, ids, batch_size=64):
-        """The likeliest label of each text, given as a list of token ids: a tensor [texts]."""
+    def predict(self, ids: list[list[int]], batch_size: int = 64) -> Tensor:
+        """The likeliest label of each text, given as a list of token ids: [texts]."""
         self.eval()
         found = torch.empty(len(ids), dtype=torch.long)
         for chunk in sorted_batches([len(row) for row in ids], batch_size):
             found[chunk] = self(pad([ids[i] for i in chunk])).argmax(dim=-1)
         return found
 
-    def accuracy(self, ids, labels):
-        """Share of the texts whose likeliest label is the right one."""
-        return (self.predict(ids) == torch.tensor(labels)).float().mean().item()
-
 
 def fit_classifier(
-    classifier,
-    ids,
-    labels,
-    validation,
+    classifier: TextClassifier,
+    ids: list[list[int]],
+    labels: Sequence[int],
+    validation: tuple[list[list[int]], Sequence[int]],
     *,
-    epochs,
-    learning_rate,
-    batch_size=16,
-    seed=0,
-    frozen=False,
-    layer_decay=1.0,
-    unfreeze_every=0,
+    batch_size: int = 16,
+    seed: int = 0,
+    frozen: bool = False,
+    layer_decay: float = 1.0,
+    unfreeze_every: int = 0,
     **options,
-):
-    """Train a classifier; the techniques of ULMFiT (Howard and Ruder 2018, section 3.3) can be switched on.
+) -> list[dict]:
+    """Train a classifier; the techniques of ULMFiT (Howard and Ruder 2018, section 3) are switches.
+
+    Taught in notebook 03, *ULMFiT: pretrain, adapt, fine-tune*.
 
     Args:
-        classifier: a ``TextClassifier``; it is changed.
-        ids: token ids of each text, a list of lists.
+        classifier: it is changed.
+        ids: token ids of each text.
         labels: the label of each text, from 0.
         validation: ids and labels of other texts, which choose the best epoch.
-        epochs: passes over the texts.
-        learning_rate: peak rate of the head.
         batch_size: texts in a step.
         seed: fixes the order of the texts and everything else that is drawn.
         frozen: whether the body stays as it is, and the head alone learns.
@@ -226,7 +186,8 @@ def fit_classifier(
             (discriminative fine-tuning; the paper divides by 2.6).
         unfreeze_every: if not 0, the head learns alone at first, and after each so many epochs one
             more group of layers joins in, from above (gradual unfreezing).
-        options: those of ``train``; the paper's schedule is ``schedule=slanted_triangular``.
+        options: those of ``train``, epochs and learning_rate (of the head, at its peak) among them;
+            the paper's schedule is ``schedule=slanted_triangular``.
 
     Returns:
         The history: for each epoch the loss, the seconds, and the accuracy on ``validation``.
@@ -236,32 +197,27 @@ def fit_classifier(
     """
     if not ids or len(ids) != len(labels):
         raise ValueError(f"as many labels as texts are needed, and at least one: {len(ids)}, {len(labels)}")
-    head_first = list(classifier.head.parameters())
-    if frozen:
-        groups = [(head_first, 1.0, 0)]
-        classifier.body.requires_grad_(False)
-    else:
-        downwards = classifier.body.layers()[::-1]
-        groups = [(head_first, 1.0, 0)] + [
-            (parameters, layer_decay**depth, depth * unfreeze_every)
-            for depth, parameters in enumerate(downwards, start=1)
-        ]
-    lengths = [len(row) for row in ids]
+    classifier.body.requires_grad_(not frozen)
+    layers = [] if frozen else classifier.body.layers()[::-1]
+    groups = [
+        (list(parameters), layer_decay**depth, depth * unfreeze_every)
+        for depth, parameters in enumerate([classifier.head.parameters(), *layers])
+    ]
 
     def batches(epoch):
-        return [
-            (pad([ids[i] for i in batch]), torch.tensor([labels[i] for i in batch]))
-            for batch in bucketed_batches(lengths, batch_size, [seed, epoch])
-        ]
+        for batch in bucketed_batches([len(row) for row in ids], batch_size, [seed, epoch]):
+            yield pad([ids[i] for i in batch]), torch.tensor([labels[i] for i in batch])
+
+    def validate(model):
+        right = model.predict(validation[0]) == torch.tensor(validation[1])
+        return {"validation_accuracy": right.float().mean().item()}
 
     return train(
         classifier,
-        batches,
+        lambda epoch: list(batches(epoch)),
         lambda model, batch: (F.cross_entropy(model(batch[0]), batch[1]), batch[0].numel()),
-        lambda model: {"validation_accuracy": model.accuracy(*validation)},
+        validate,
         monitor="validation_accuracy",
-        epochs=epochs,
-        learning_rate=learning_rate,
         seed=seed,
         groups=groups,
         **options,

@@ -1,58 +1,77 @@
-"""Repeats live trainings on the phrasebook over several seeds."""
+"""Repeats short trainings on the phrasebook over several seeds: the sweeps of notebooks 01 and 02.
+
+hello experiment phrasebook-pair | phrasebook-race
+"""
 
 import itertools
+
+import pandas as pd
 
 from phrasebook import HELD_OUT
 from scripts.tables import write_configuration, write_rows
 from utils.loaders import LENGTH_RANGES, SEEDS
 from utils.scores import exact_by_length
-from utils.short_trainings import LIVE_TRAININGS, train_live
+from utils.short_trainings import SHORT_TRAININGS, reversed_words, train_short
+
+# The arms of each sweep: its short training, and what is done to an English sentence before it is read.
+SWEEPS = {
+    "phrasebook-pair": {"as written": ("pair", str), "source reversed": ("pair", reversed_words)},
+    "phrasebook-race": {
+        "with attention": ("race-gru-attention", str),
+        "without attention": ("race-gru", str),
+        "Transformer": ("race-transformer", str),
+    },
+}
 
 
-def sweep(name, arms):
-    """Repeat live trainings over ``SEEDS``; writes three files named after ``name``.
+def sweep(name, arms=None, seeds=SEEDS, ranges=LENGTH_RANGES, sentences=200):
+    """Repeat short trainings; writes three files.
 
-    The CSV has a row for each arm, seed and range of lengths; ``NAME-history.csv`` one for each arm,
-    seed and part of the training; the JSON says what was run.
+    ``NAME.csv`` has a row for each arm, seed and range of lengths; ``NAME-history.csv`` one for each arm,
+    seed and part of the training; ``NAME.json`` says what was run.
 
     Args:
         name: of the results.
-        arms: a dictionary from the name of an arm to the live training and its ``prepare``.
+        arms: see ``SWEEPS``; None takes those of ``name``.
+        seeds: of the trainings.
+        ranges, sentences: see ``exact_by_length``.
     """
-    rows, histories, translations, seconds, parameters = [], [], {}, {}, {}
+    arms = arms or SWEEPS[name]
+    tables, histories, translations, seconds, parameters = [], [], {}, {}, {}
     # Seed by seed, so that a machine that gets slower or faster does so for all arms.
-    for seed, (arm, (training, prepare)) in itertools.product(SEEDS, arms.items()):
-        chosen = LIVE_TRAININGS[training]
-        run = train_live(training, seed, prepare)
-        key = {"arm": arm, "seed": seed}
-        theme = chosen["theme"]
-        by_length = exact_by_length(
-            run.translator, LENGTH_RANGES, theme=theme, seen=run.seen, prepare=prepare
+    for seed, (arm, (training, prepare)) in itertools.product(seeds, arms.items()):
+        settings = SHORT_TRAININGS[training]
+        run = train_short(training, seed, prepare)
+        table = exact_by_length(
+            run.translator, ranges, sentences, theme=settings["theme"], seen=run.seen, prepare=prepare
         )
-        rows += [key | row | {"bleu": round(row["bleu"], 2)} for row in by_length]
-        elapsed = list(itertools.accumulate(record["seconds"] for record in run.history))
-        histories += [
-            key
-            | {
-                "step": round(chosen["steps"] * record["epoch"] / len(run.history)),
-                "seconds": round(passed, 2),
-                "loss": round(record["loss"], 4),
-                "exact": record["validation_exact"],
-            }
-            for record, passed in zip(run.history, elapsed, strict=True)
-        ]
+        tables.append(table.assign(arm=arm, seed=seed))
+        history = pd.DataFrame(run.history)
+        histories.append(
+            pd.DataFrame(
+                {
+                    "arm": arm,
+                    "seed": seed,
+                    "step": (settings["steps"] * history["epoch"] / len(history)).round().astype(int),
+                    "seconds": history["seconds"].cumsum().round(2),
+                    "loss": history["loss"].round(4),
+                    "exact": history["validation_exact"],
+                }
+            )
+        )
         examples = run.translator.translate([prepare(row["en"]) for row in HELD_OUT])
         translations.setdefault(arm, []).append([translation.text for translation in examples])
-        seconds.setdefault(arm, []).append(round(elapsed[-1], 1))
+        seconds.setdefault(arm, []).append(round(history["seconds"].sum().item(), 1))
         parameters[arm] = sum(parameter.numel() for parameter in run.translator.model.parameters())
-        print(key, [row["exact"] for row in by_length], f"{elapsed[-1]:.0f} s", flush=True)
-    write_rows(name, rows)
-    write_rows(f"{name}-history", histories)
+        print(arm, seed, table["exact"].tolist(), f"{seconds[arm][-1]:.0f} s", flush=True)
+    columns = ["arm", "seed", "low", "high", "sentences", "exact", "bleu"]
+    write_rows(name, pd.concat(tables)[columns].round({"bleu": 2}))
+    write_rows(f"{name}-history", pd.concat(histories))
     configuration = {
-        "command": f"python -m utils.experiments {name}",
-        "trainings": {arm: LIVE_TRAININGS[training] for arm, (training, _) in arms.items()},
+        "command": f"hello experiment {name}",
+        "trainings": {arm: SHORT_TRAININGS[training] for arm, (training, _) in arms.items()},
         "parameters": parameters,
-        "seeds": list(SEEDS),
+        "seeds": list(seeds),
         "seconds": seconds,
         "held_out": [row["en"] for row in HELD_OUT],
         "translations": translations,

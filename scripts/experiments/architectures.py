@@ -1,9 +1,12 @@
-"""Dozens of architectures from the registry of `transformers`, made small and called alike.
+"""Every model of text in the registry of `transformers`, made small and called alike: notebook 04's table.
+
+hello experiment architectures
 
 Nothing is downloaded: a model is made from its configuration, with random weights.
 """
 
 import torch
+import transformers
 from transformers import CONFIG_MAPPING, AutoConfig, AutoModel
 from transformers.models.auto.modeling_auto import (
     MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
@@ -11,6 +14,8 @@ from transformers.models.auto.modeling_auto import (
     MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES,
 )
 from transformers.utils import logging
+
+from scripts.tables import write_configuration, write_rows
 
 # The names that configurations have for the same sizes; whichever a configuration has is set.
 _SIZE_NAMES = {
@@ -26,10 +31,7 @@ _SIZE_NAMES = {
     1: "bos_token_id",
     0: "pad_token_id",
 }
-
-
 SIZES = {name: size for size, names in _SIZE_NAMES.items() for name in names.split()}
-
 
 # What else must be said to make a model small; None: this size cannot be set.
 EXCEPTIONS = {
@@ -39,8 +41,6 @@ EXCEPTIONS = {
     "gptj": {"rotary_dim": 4},
     "xlnet": {"max_position_embeddings": None},
 }
-
-
 LARGEST = 2_000_000  # parameters; what is larger was not made small
 
 
@@ -78,35 +78,38 @@ def text_models():
 
 
 @torch.no_grad()
-def call_architectures(names):
-    """Make small models and call each on the same tokens.
+def call_architecture(name):
+    """Make a small model and call it on eight tokens.
 
     Args:
-        names: names in the registry, such as those of ``text_models``.
+        name: in the registry, such as those of ``text_models``.
 
     Returns:
-        Two lists of dictionaries. The first has what answered: ``name``, ``model_class``, ``type``
-        ("encoder", "decoder" or "both"), ``parameters``, and the ``shape`` of the output. The second has
-        what did not: ``name`` and ``reason``.
+        A dictionary: ``name``, ``model_class``, ``type`` ("encoder", "decoder" or "both"), ``parameters``,
+        the ``shape`` of the output, and the ``reason`` why there is none. What is not known is empty.
     """
-    answered, refused = [], []
+    row = dict.fromkeys(("name", "model_class", "type", "parameters", "shape", "reason"), "") | {"name": name}
+    try:
+        config = small_config(name)
+        with torch.device("meta"):  # counted before any memory is taken
+            parameters = sum(p.numel() for p in AutoModel.from_config(config).parameters())
+        if parameters > LARGEST:
+            raise ValueError(f"not made small: {parameters:,} parameters")
+        model = AutoModel.from_config(config).eval()
+        shape = tuple(model(**example_inputs(config))[0].shape)
+    except Exception as error:
+        return row | {"reason": f"{type(error).__name__}: {error}".split("\n")[0]}
+    only = "encoder" if name in MODEL_FOR_MASKED_LM_MAPPING_NAMES else "decoder"
+    row |= {"model_class": type(model).__name__, "type": "both" if config.is_encoder_decoder else only}
+    return row | {"parameters": parameters, "shape": " × ".join(map(str, shape))}
+
+
+def sweep_architectures(name="architectures", names=None):
+    """Call every model of text; writes a row for each, and the sizes that made them small; minutes."""
     verbosity = logging.get_verbosity()
     logging.set_verbosity(logging.CRITICAL)  # many models have advice for their users
-    for name in names:
-        try:
-            config = small_config(name)
-            with torch.device("meta"):  # counted before any memory is taken
-                parameters = sum(p.numel() for p in AutoModel.from_config(config).parameters())
-            if parameters > LARGEST:
-                raise ValueError(f"not made small: {parameters:,} parameters")
-            model = AutoModel.from_config(config).eval()
-            shape = tuple(model(**example_inputs(config))[0].shape)
-        except Exception as error:
-            refused.append({"name": name, "reason": f"{type(error).__name__}: {error}".split("\n")[0]})
-            continue
-        only = "encoder" if name in MODEL_FOR_MASKED_LM_MAPPING_NAMES else "decoder"
-        row = {"name": name, "model_class": type(model).__name__}
-        row |= {"type": "both" if config.is_encoder_decoder else only}
-        answered.append(row | {"parameters": parameters, "shape": shape})
+    rows = [call_architecture(one) for one in names or text_models()]
     logging.set_verbosity(verbosity)
-    return answered, refused
+    write_rows(name, rows)
+    settings = {"command": f"hello experiment {name}", "transformers": transformers.__version__}
+    write_configuration(name, settings | {"sizes": SIZES, "exceptions": EXCEPTIONS, "largest": LARGEST})
