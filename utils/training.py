@@ -1,276 +1,199 @@
-"""One training loop for every model, on `accelerate`, and its command line.
+"""Training: one loop for every model, and what teaches translators and language models with it.
 
-The same command trains on one core, on a GPU, or on several machines:
-
-    python -m utils.train translator --model gru-attention --target fr
-    accelerate launch -m utils.train translator --model gru-attention --target fr
-
-Training continues where it was stopped or killed, from the last finished epoch.
+The loop runs on one core, on a GPU, and in several processes (``accelerate launch``).
 """
 
-import json
 import math
 import os
+import sys
 import time
-from pathlib import Path
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from accelerate.utils import broadcast_object_list, set_seed
-from IPython import get_ipython
-from safetensors import safe_open
-from safetensors.torch import save_file
+from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm.auto import tqdm
 
 from phrasebook import phrasebook_words
-from utils.models.language_models import (
-    language_model_loss,
-    mask_tokens,
-    masked_language_model_loss,
-)
+from utils.models.language_models import language_model_loss, mask_tokens, masked_language_model_loss
 from utils.models.recurrent import RecurrentTranslationModel
 from utils.models.transformer import TransformerTranslationModel
 from utils.scores import exact_share, translation_scores
-from utils.tokens import END_ID, PADDING_ID, START_ID, translation_batches, word_tokenizer
+from utils.texts import LanguageModel, MaskedLanguageModel
+from utils.tokens import PADDING_ID, translation_batches, word_tokenizer
 from utils.translator import Translator
 
-
-class ResumeError(RuntimeError):
-    """A training state does not belong to the training that is to be continued."""
+History = list[dict[str, Any]]
 
 
-def learning_rate_at(step, total_steps, peak, warm_up=0.1):
-    """The learning rate of a step: a linear rise to ``peak``, then half a cosine down to zero.
-
-    Args:
-        step: the step, from 0.
-        total_steps: steps of the whole training.
-        peak: the highest rate.
-        warm_up: share of the steps that rise.
-    """
-    rise = max(1, round(warm_up * total_steps))
+def warm_up_cosine(step: int, total_steps: int, peak: float) -> float:
+    """The learning rate of a step: it rises during a tenth of them, and falls along half a cosine."""
+    rise = max(1, round(0.1 * total_steps))
     if step < rise:
         return peak * (step + 1) / rise
     return peak * 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, total_steps - rise)))
 
 
-def slanted_triangular(step, total_steps, peak, warm_up=0.1, ratio=32):
-    """A short linear rise and a long linear fall (Howard and Ruder 2018, equation 3).
-
-    Args:
-        step: the step, from 0.
-        total_steps: steps of the whole training.
-        peak: the highest rate.
-        warm_up: share of the steps that rise.
-        ratio: how many times smaller than the peak the lowest rate is.
-    """
+def slanted_triangular(
+    step: int, total_steps: int, peak: float, warm_up: float = 0.1, ratio: float = 32
+) -> float:
+    """A short rise, and a long fall to ``peak / ratio`` (Howard and Ruder 2018, equation 3; notebook 03)."""
     rise = max(1, int(warm_up * total_steps))
     share = step / rise if step < rise else 1 - (step - rise) / max(1, total_steps - rise)
     return peak * (1 + share * (ratio - 1)) / ratio
 
 
 def train(
-    model,
-    batches,
-    loss_function,
-    validate,
+    model: nn.Module,
+    batches: Callable[[int], list],
+    loss_function: Callable[..., tuple[Tensor, int]],
+    validate: Callable[[nn.Module], dict[str, float]],
     *,
-    monitor,
-    epochs,
-    learning_rate,
-    state_folder=None,
-    settings=None,
-    seed=0,
-    gradient_norm=1.0,
-    weight_decay=0.01,
-    patience=5,
-    mixed_precision="no",
-    averaging=0.0,
-    groups=None,
-    schedule=learning_rate_at,
-):
-    """Train a model and leave it with the weights of its best epoch.
+    monitor: str,
+    epochs: int,
+    learning_rate: float,
+    seed: int = 0,
+    patience: int = 5,
+    schedule: Callable[[int, int, float], float] = warm_up_cosine,
+    groups: Iterable[tuple[Iterable[nn.Parameter], float, int]] | None = None,
+    weight_decay: float = 0.01,
+    gradient_norm: float = 1.0,
+    averaging: float = 0.0,
+    mixed_precision: str = "no",
+    state: Any = None,
+) -> History:
+    """Train a model and leave it with the weights of its best epoch (notebook 01, *Training, by hand*).
 
     Args:
-        model: any ``nn.Module``.
-        batches: ``batches(epoch)`` returns the list of batches of one epoch, as many in each; the
-            same epoch must give the same batches.
+        batches: ``batches(epoch)`` lists the batches of an epoch: as many in each, and always the same.
         loss_function: ``loss_function(model, batch)`` returns the loss and the number of tokens.
-        validate: ``validate(model)`` returns a dictionary of figures.
-        monitor: which of these figures chooses the best epoch; larger is better.
-        epochs: how often the data are seen, at most.
-        learning_rate: the peak of ``learning_rate_at``, for AdamW.
-        state_folder: where the state is kept after each epoch, and looked for at the start; None
-            keeps it in memory alone.
-        settings: a dictionary that says what is trained; a state with other settings is refused.
-        seed: fixes dropout and everything else that is drawn.
-        gradient_norm: gradients longer than this are cut to it.
-        weight_decay: that of AdamW.
-        patience: epochs without a better figure after which training stops early.
+        validate: ``validate(model)`` returns figures.
+        monitor: the figure that chooses the best epoch; larger is better.
+        epochs: passes over the data; after ``patience`` of them without a better figure it ends.
+        schedule: ``schedule(step, total_steps, learning_rate)`` gives the rate of each step.
+        groups: (parameters, factor, first epoch): they learn at that multiple of the rate, and not before
+            that epoch, counted from 0. None: all parameters alike.
+        weight_decay: of AdamW, for matrices; norms and biases are not decayed.
+        gradient_norm: longer gradients are cut to this length.
+        averaging: if not 0, what is validated and kept is a running average of the weights, which keeps
+            this share of itself in a step (Polyak and Juditsky 1992).
         mixed_precision: "no", "bf16" or "fp16", as `accelerate` means it.
-        averaging: if not 0, what is validated and kept is a running average of the weights, which
-            keeps this share of itself at each step (Polyak and Juditsky 1992).
-        groups: lists of parameters that learn in ways of their own, as triples (parameters, factor,
-            first epoch): the learning rate is multiplied by the factor, and until the first epoch
-            (counted from 0) they stay as they are. None: one group, all parameters.
-        schedule: ``schedule(step, total_steps, learning_rate)`` gives the rate of a step.
+        state: a ``scripts.training_state.TrainingState``, from which a stopped training goes on.
 
     Returns:
-        The history: one dictionary of figures for each epoch.
+        For each epoch a dictionary: loss, seconds, tokens a second, and what ``validate`` returned.
 
     Raises:
-        ResumeError: the state in ``state_folder`` is of a training with other settings.
+        ValueError: no epochs, or fewer batches than processes.
         FloatingPointError: the loss is no longer a number.
     """
+    if epochs < 1:
+        raise ValueError(f"epochs must be at least 1, not {epochs}")
+    AcceleratorState._reset_state()  # an earlier training in this process may have had another precision
     accelerator = Accelerator(mixed_precision=mixed_precision)
-    set_seed(seed)
-    groups = [(list(parameters), *rest) for parameters, *rest in groups or [(model.parameters(), 1.0, 0)]]
-    optimizer = torch.optim.AdamW(
-        [{"params": parameters} for parameters, *_ in groups], lr=learning_rate, weight_decay=weight_decay
-    )
-    model, optimizer = accelerator.prepare(model, optimizer)
-    plain_model = accelerator.unwrap_model(model)
     processes, rank = accelerator.num_processes, accelerator.process_index
-    state_file = None if state_folder is None else Path(state_folder) / "state.safetensors"
-    history, best, average = [], {}, {}
-    if state_file is not None and state_file.exists():
-        history, best, average = _load_state(state_file, plain_model, optimizer, settings)
-    weights = {name: weight.detach() for name, weight in plain_model.named_parameters()}
-    if averaging:  # a state that was read lies on the CPU
-        average = {
-            name: average.get(name, weight).to(weight.device, copy=True) for name, weight in weights.items()
-        }
-    # No bar in logs and in continuous integration, where nobody watches it.
-    unwatched = not accelerator.is_main_process or bool(os.environ.get("CI"))
-    # None: only in a terminal. Jupyter is none, but shows the bar as a widget.
-    quiet = True if unwatched else (None if get_ipython() is None else False)
-    progress = tqdm(desc="training", disable=quiet, leave=False)
+    set_seed(seed)
+    optimizer = _adamw(groups or [(model.parameters(), 1.0, 0)], learning_rate, weight_decay)
+    model, optimizer = accelerator.prepare(model, optimizer)
+    plain = accelerator.unwrap_model(model)  # without what several processes need around it
+    average = AveragedModel(plain, multi_avg_fn=get_ema_multi_avg_fn(averaging)) if averaging else None
+    history, best = state.restore(plain, optimizer, average) if state else ([], {})
+    watched = sys.stderr.isatty() or "ipykernel" in sys.modules  # a bar in a log file is only noise
+    hidden = rank > 0 or not watched or bool(os.environ.get("CI"))
+    progress = tqdm(desc="training", disable=hidden, leave=False)
+
     for epoch in range(len(history), epochs):
-        if _exhausted(history, monitor, patience):
+        scores = [record[monitor] for record in history]
+        if scores and len(scores) - 1 - scores.index(max(scores)) >= patience:
             break
-        # Everything random in an epoch depends on its number alone, so a resumed training does
-        # what an uninterrupted one would have done.
+        # What is drawn depends on the epoch alone, so a resumed training repeats an uninterrupted one.
         set_seed(seed * 1_000_003 + epoch * 1_009 + rank)
-        epoch_batches = batches(epoch)
-        steps = len(epoch_batches) // processes  # every process takes as many steps
-        mine = epoch_batches[rank::processes][:steps]
-        started, tokens, loss_sum = time.perf_counter(), 0, 0.0
+        whole_epoch = batches(epoch)
+        steps = len(whole_epoch) // processes  # every process takes as many
+        if not steps:
+            raise ValueError(f"an epoch needs at least {processes} batches, not {len(whole_epoch)}")
+        progress.total, progress.n = epochs * steps, epoch * steps
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                parameter.requires_grad_(epoch >= group["first_epoch"])
         model.train()
-        for parameters, _, first_epoch in groups:
-            for parameter in parameters:
-                parameter.requires_grad_(epoch >= first_epoch)
-        if progress.total is None:
-            progress.reset(total=epochs * steps)
-            progress.update(epoch * steps)
-        for index, batch in enumerate(mine):
-            rate = schedule(epoch * steps + index, epochs * steps, learning_rate)
-            for group, (_, factor, _) in zip(optimizer.param_groups, groups, strict=True):
-                group["lr"] = rate * factor
+        started, tokens, loss_sum = time.perf_counter(), 0, 0.0
+
+        for step, batch in enumerate(whole_epoch[rank::processes][:steps]):
+            rate = schedule(epoch * steps + step, epochs * steps, learning_rate)
+            for group in optimizer.param_groups:
+                group["lr"] = rate * group["factor"]
             with accelerator.autocast():
                 loss, count = loss_function(model, [tensor.to(accelerator.device) for tensor in batch])
             accelerator.backward(loss)
             accelerator.clip_grad_norm_(model.parameters(), gradient_norm)
             optimizer.step()
             optimizer.zero_grad()
-            value = loss.item()
-            if not math.isfinite(value):
+            if average is not None:
+                average.update_parameters(plain)
+            tokens, loss_sum = tokens + count, loss_sum + loss.item()
+            if not math.isfinite(loss_sum):
                 raise FloatingPointError(
-                    f"the loss became {value} in epoch {epoch + 1}, step {index + 1}; "
+                    f"the loss became {loss.item()} in epoch {epoch + 1}, step {step + 1}; "
                     "start again with a lower learning rate"
                 )
-            tokens, loss_sum = tokens + count, loss_sum + value
-            if averaging:
-                # a long memory would hold on to the random start, so it grows with the steps
-                keep = min(averaging, (epoch * steps + index + 1) / (epoch * steps + index + 10))
-                torch._foreach_lerp_(list(average.values()), list(weights.values()), 1 - keep)
             progress.update()
-            progress.set_postfix(loss=f"{loss_sum / (index + 1):.3f}", refresh=False)
+            progress.set_postfix(loss=f"{loss_sum / (step + 1):.3f}", refresh=False)
+
         seconds = time.perf_counter() - started
-        figures = [None]
-        latest = {name: tensor.detach().clone() for name, tensor in plain_model.state_dict().items()}
-        plain_model.load_state_dict(average, strict=False)
-        if accelerator.is_main_process:
-            plain_model.eval()
-            with torch.no_grad():
-                figures = [validate(plain_model)]
-        # One process validates; all must agree on when to stop.
-        record = {
-            "epoch": epoch + 1,
-            "loss": loss_sum / max(1, steps),
-            "seconds": seconds,
-            "tokens_per_second": tokens * processes / seconds,
-            **broadcast_object_list(figures)[0],
-        }
+        record = {"epoch": epoch + 1, "loss": loss_sum / steps, "seconds": seconds}
+        record["tokens_per_second"] = tokens * processes / seconds
+        latest = _copy(plain)
+        if average is not None:
+            plain.load_state_dict(average.module.state_dict())
+        plain.eval()
+        with torch.no_grad():  # one process validates and tells the others
+            record |= broadcast_object_list([validate(plain) if rank == 0 else {}])[0]
         if not math.isfinite(record[monitor]):
             raise FloatingPointError(f"{monitor} is {record[monitor]} after epoch {epoch + 1}")
-        if record[monitor] > max((past[monitor] for past in history), default=-math.inf):
-            best = {name: tensor.detach().clone() for name, tensor in plain_model.state_dict().items()}
-        plain_model.load_state_dict(latest)
+        if record[monitor] > max(scores, default=-math.inf):
+            best = _copy(plain)
+        plain.load_state_dict(latest)
         history.append(record)
-        if accelerator.is_main_process and state_file is not None:
-            kept = {"model": latest, "best": best, "average": average}
-            _save_state(state_file, kept, optimizer, history, settings)
-            accelerator.print(json.dumps(record), flush=True)
+        if state:
+            state.keep(latest, best, optimizer, average, history)
+
     progress.close()
-    plain_model.load_state_dict(best)
-    plain_model.eval()
+    plain.load_state_dict(best)
+    plain.eval()
     accelerator.wait_for_everyone()
     accelerator.free_memory()
     return history
 
 
-def _exhausted(history, monitor, patience):
-    scores = [record[monitor] for record in history]
-    return bool(scores) and len(scores) - 1 - scores.index(max(scores)) >= patience
+def _adamw(groups, learning_rate, weight_decay):
+    """AdamW (Loshchilov and Hutter 2019) for groups of parameters, of which only matrices are decayed."""
+    parts = []
+    for parameters, factor, first_epoch in groups:
+        parameters, common = list(parameters), {"factor": factor, "first_epoch": first_epoch}
+        for matrices, decay in ((True, weight_decay), (False, 0.0)):
+            chosen = [parameter for parameter in parameters if (parameter.ndim > 1) == matrices]
+            parts.append({"params": chosen, "weight_decay": decay} | common)
+    return torch.optim.AdamW(parts, lr=learning_rate)
 
 
-def _save_state(path, groups, optimizer, history, settings):
-    """Write the state as one safetensors file: completely, or not at all."""
-    tensors = {f"{group}.{name}": t for group, named in groups.items() for name, t in named.items()}
-    for index, values in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{index}.{name}": value for name, value in values.items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    metadata = {"history": json.dumps(history), "settings": json.dumps(settings)}
-    save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, temporary, metadata)
-    os.replace(temporary, path)
+def _copy(model):
+    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
 
 
-def _load_state(path, model, optimizer, settings):
-    groups = {"model": {}, "best": {}, "average": {}, "optimizer": {}}
-    with safe_open(path, framework="pt") as file:
-        saved = json.loads(file.metadata()["settings"])
-        if saved != json.loads(json.dumps(settings)):
-            differing = {
-                name: (saved.get(name), settings.get(name))
-                for name in (saved or {}) | (settings or {})
-                if saved.get(name) != settings.get(name)
-            }
-            raise ResumeError(
-                f"{path} is the state of a training with other settings (saved, asked for): "
-                f"{differing}. Use those, choose another state folder, or start anew with --restart."
-            )
-        history = json.loads(file.metadata()["history"])
-        for key in file.keys():  # noqa: SIM118 (safe_open is not a mapping)
-            group, name = key.split(".", maxsplit=1)
-            groups[group][name] = file.get_tensor(key)
-    model.load_state_dict(groups["model"])
-    moments = {}
-    for key, tensor in groups["optimizer"].items():
-        index, name = key.split(".", maxsplit=1)
-        moments.setdefault(int(index), {})[name] = tensor
-    optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
-    return history, groups["best"], groups["average"]
-
-
-def translation_loss(model, batch, label_smoothing=0.1):
-    """Cross-entropy of the next target token, with label smoothing (Szegedy et al. 2016, section 7).
+def translation_loss(
+    model: nn.Module, batch: Sequence[Tensor], label_smoothing: float = 0.1
+) -> tuple[Tensor, int]:
+    """Cross-entropy of the next target token (notebook 01, *Training, by hand*).
 
     Args:
-        model: a translation model.
         batch: source ids [batch, source] and target ids [batch, target], ``<s>`` and ``</s>`` included.
-        label_smoothing: share of the probability that is spread over the whole vocabulary.
+        label_smoothing: share of the probability that all pieces get alike (Szegedy et al. 2016).
 
     Returns:
         The mean loss in nats per target token (padding does not count), and the number of tokens.
@@ -287,95 +210,82 @@ def translation_loss(model, batch, label_smoothing=0.1):
     return loss, int((expected != PADDING_ID).sum())
 
 
-RECURRENT_SIZES = ("embedding_size", "hidden_size", "bidirectional", "dropout")
-
-
-TRANSFORMER_SIZES = ("width", "heads", "layers", "feed_forward_size", "dropout")
-
-
-MODELS = {
-    "gru": (RecurrentTranslationModel, RECURRENT_SIZES, {"attention": False}),
-    "gru-attention": (RecurrentTranslationModel, RECURRENT_SIZES, {"attention": True}),
-    "transformer": (TransformerTranslationModel, TRANSFORMER_SIZES, {}),
+MODELS = {  # the class, and what the name fixes
+    "gru": (RecurrentTranslationModel, {"attention": False}),
+    "gru-attention": (RecurrentTranslationModel, {"attention": True}),
+    "transformer": (TransformerTranslationModel, {}),
 }
 
 
-def new_translator(model, tokenizers, seed=0, training_length=60, **sizes):
+def new_translator(
+    model: str, tokenizers: dict, seed: int = 0, training_length: int = 60, **sizes: Any
+) -> Translator:
     """Make a translator that has not been trained.
 
     Args:
-        model: "gru", "gru-attention" or "transformer".
-        tokenizers: a dictionary from language to tokeniser, the source first.
+        model: one of ``MODELS``.
+        tokenizers: from language to tokeniser, the source first.
         seed: of the random weights.
         training_length: longest source sentence, in pieces, that training will see.
         sizes: sizes of the model, by the names that its class gives them.
-
-    Raises:
-        ValueError: an unknown model, or a size that it does not have.
     """
     if model not in MODELS:
         raise ValueError(f"there is no model {model!r}; choose one of {', '.join(MODELS)}")
-    model_class, names, fixed = MODELS[model]
-    unknown = [name for name in sizes if name not in names]
-    if unknown:
-        raise ValueError(f"a {model} model has no size {unknown[0]!r}; it has {', '.join(names)}")
+    model_class, fixed = MODELS[model]
     set_seed(seed)
     source, target = tokenizers.values()
     network = model_class(source.get_vocab_size(), target.get_vocab_size(), **fixed, **sizes)
     return Translator(network, source, target, tuple(tokenizers), training_length)
 
 
-def phrasebook_tokenizers(*languages):
+def phrasebook_tokenizers(*languages: str) -> dict:
     """Tokenisers of whole words, one for each language, that know all that the phrasebook writes."""
     return {language: word_tokenizer(phrasebook_words()[language], language) for language in languages}
 
 
 def fit_translator(
-    translator,
-    pairs,
-    validation,
+    translator: Translator,
+    pairs: Sequence[Sequence[str]],
+    validation: Sequence[Sequence[str]],
     *,
-    epochs,
-    batch_size=64,
-    each_once=False,
-    label_smoothing=0.1,
-    monitor="validation_bleu",
-    seed=0,
-    **options,
-):
-    """Train a translator on pairs of sentences.
+    epochs: int,
+    batch_size: int = 64,
+    each_once: bool = False,
+    label_smoothing: float = 0.1,
+    monitor: str = "validation_bleu",
+    seed: int = 0,
+    **options: Any,
+) -> History:
+    """Train a translator on pairs of sentences; ``options`` are those of ``train``.
 
     Args:
         translator: what ``new_translator`` made; its model is changed.
         pairs: the source sentences and the target sentences, two lists.
         validation: the same of other sentences, which choose the best epoch.
-        epochs: passes over the pairs.
         each_once: cut the pairs into as many parts as there are epochs, and see each part once.
-        batch_size: pairs in a step.
-        label_smoothing: share of the probability that is spread over the vocabulary.
-        monitor: the figure that chooses the best epoch.
-        seed: fixes the order of the pairs and everything else that is drawn.
-        options: those of ``train``.
 
     Returns:
-        The history: for each epoch the loss, the seconds, and three figures of validation: BLEU,
-        the share of sentences that are exactly right, and the loss.
+        The history of ``train``, with BLEU, the share of sentences that are exactly right, and the loss.
     """
+    sources, references = map(list, validation)
     tokenizers = (translator.source_tokenizer, translator.target_tokenizer)
     source_ids, target_ids = (
         [encoding.ids for encoding in tokenizer.encode_batch(list(texts))]
         for tokenizer, texts in zip(tokenizers, pairs, strict=True)
     )
     source_ids = [ids[1:] for ids in source_ids]  # the encoder needs no start token
-    sources, references = map(list, validation)
-    part = len(source_ids) // epochs if each_once else len(source_ids)
+    part = len(source_ids) // epochs if each_once and epochs > 0 else len(source_ids)
+    if not part:
+        raise ValueError(f"{len(source_ids)} pairs are too few for {epochs} epochs that see each pair once")
 
     def batches(epoch):
-        first = epoch * part if each_once else 0
-        chosen = slice(first, first + part)
+        chosen = slice(epoch * part, (epoch + 1) * part) if each_once else slice(None)
         return translation_batches(source_ids[chosen], target_ids[chosen], batch_size, [seed, epoch])
 
-    def validate(model):
+    def loss(model, batch):
+        return translation_loss(model, batch, label_smoothing)
+
+    def validate(_):
         texts = [translation.text for translation in translator.translate(sources)]
         aligned = translator.align(sources, references)
         log_probability = sum(a.score * len(a.target_tokens) for a in aligned)
@@ -385,158 +295,84 @@ def fit_translator(
             "validation_loss": -log_probability / sum(len(a.target_tokens) for a in aligned),
         }
 
-    return train(
-        translator.model,
-        batches,
-        lambda model, batch: translation_loss(model, batch, label_smoothing),
-        validate,
-        monitor=monitor,
-        epochs=epochs,
-        seed=seed,
-        **options,
-    )
+    options |= {"monitor": monitor, "epochs": epochs, "seed": seed}
+    return train(translator.model, batches, loss, validate, **options)
 
 
 def fit_language_model(
-    language_model, texts, validation, *, epochs, window=64, batch_size=32, seed=0, **options
-):
-    """Train a language model on running text.
+    model: LanguageModel | MaskedLanguageModel,
+    texts: Sequence[str],
+    validation: Sequence[str],
+    *,
+    window: int = 64,
+    batch_size: int = 32,
+    epoch_size: int | None = None,
+    mask_share: float = 0.15,
+    seed: int = 0,
+    **options: Any,
+) -> History:
+    """Train a language model on running text: to predict the next token, or hidden ones (notebook 04).
 
-    The text is cut into windows, which are shuffled and read from a fresh state; where the cuts fall
-    changes with each epoch.
+    The text is cut into windows, elsewhere in each epoch, which are read in a random order.
 
     Args:
-        language_model: a ``LanguageModel``; its model is changed.
-        texts: what to learn from, a list of strings.
+        model: a ``LanguageModel`` learns the next token, a ``MaskedLanguageModel`` hidden ones.
+        texts: what to learn from.
         validation: other texts, which choose the best epoch.
-        epochs: passes over the texts.
-        window: tokens that are predicted in one piece.
-        batch_size: windows in a step.
-        seed: fixes the order of the windows and everything else that is drawn.
+        window: tokens that are predicted in one piece; hidden ones also in halves and quarters of it, so
+            that the model learns to read short texts.
+        epoch_size: windows that are drawn for an epoch; None: all.
+        mask_share: share of the tokens that are selected to be hidden; see ``mask_tokens``.
         options: those of ``train``.
 
     Returns:
-        The history: for each epoch the loss, the seconds, and of the validation texts the perplexity
-        per word and the mean log-probability of a word, in nats.
-
-    Raises:
-        ValueError: the texts are too short for two windows.
+        The history of ``train``, with the mean log-probability of a word in nats, and with the perplexity
+        per word or the share of the hidden words that are among the model's first five.
     """
-    stream, count = _stream(language_model, texts, window)
+    masked = isinstance(model, MaskedLanguageModel)
+    longest = model.max_length - 2 if masked else window  # without the start and the end
+    if masked and (window % 4 or not 0 < window <= longest):
+        raise ValueError(f"the window must be a multiple of 4 and at most {longest}, not {window}")
+    stream = torch.tensor([token for ids in model.encode(texts) for token in ids])
+    count = len(stream) // window - 1  # at every offset there are so many
+    if count < 1:
+        raise ValueError(
+            f"the texts have {len(stream)} tokens; windows of {window} need at least {2 * window}"
+        )
 
     def batches(epoch):
         generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
         offset = int(torch.randint(window, (), generator=generator))
         windows = stream[offset:].unfold(0, window + 1, window)  # [windows, window + 1]; one token shared
-        return [(windows[rows],) for rows in torch.randperm(count, generator=generator).split(batch_size)]
+        drawn = torch.randperm(count, generator=generator)[:epoch_size].split(batch_size)
+        if masked:
+            return [_hide(model, windows[rows, 1:], mask_share, generator) for rows in drawn]
+        return [(windows[rows],) for rows in drawn]
+
+    def loss(network, batch):
+        if masked:
+            tokens, inputs, selected = batch
+            logits = model.logits_at(network, inputs, selected)  # [selected tokens, vocabulary]
+            return masked_language_model_loss(logits, tokens, selected), tokens.numel()
+        (tokens,) = batch
+        return language_model_loss(network(tokens)[0], tokens), tokens[:, 1:].numel()
 
     def validate(_):
-        perplexity = language_model.perplexity(validation)
+        if masked:
+            _, log_probabilities, ranks = model.guess_words(validation)
+            found = {"validation_top5": (ranks < 5).float().mean().item()}
+            return found | {"validation_log_probability": log_probabilities.mean().item()}
+        perplexity = model.perplexity(validation)
         return {"validation_perplexity": perplexity, "validation_log_probability": -math.log(perplexity)}
 
-    def loss_function(model, batch):
-        (tokens,) = batch
-        return language_model_loss(model(tokens)[0], tokens), tokens[:, 1:].numel()
-
-    return train(
-        language_model.model,
-        batches,
-        loss_function,
-        validate,
-        monitor="validation_log_probability",
-        epochs=epochs,
-        seed=seed,
-        **options,
-    )
+    options |= {"monitor": "validation_log_probability", "seed": seed}
+    return train(model.model, batches, loss, validate, **options)
 
 
-def fit_masked_language_model(
-    masked_model,
-    texts,
-    validation,
-    *,
-    epochs,
-    window=64,
-    batch_size=32,
-    seed=0,
-    epoch_size=None,
-    mask_share=0.15,
-    **options,
-):
-    """Train a masked language model on running text.
-
-    The text is cut into windows, which are shuffled. Where the cuts fall and what is hidden changes with
-    each epoch. Each batch is cut once more, into halves or quarters, or not at all, so that the model
-    learns to read short texts, too.
-
-    Args:
-        masked_model: a ``MaskedLanguageModel``; its model is changed.
-        texts: what to learn from, a list of strings.
-        validation: other texts, which choose the best epoch.
-        epochs: passes over the texts.
-        window: tokens of the longest windows, a multiple of 4; ``<s>`` and ``</s>`` are added.
-        batch_size: windows in a step.
-        seed: fixes what is hidden and everything else that is drawn.
-        epoch_size: windows that are drawn for an epoch; None: all.
-        mask_share: share of the tokens that are selected; see ``mask_tokens``.
-        options: those of ``train``.
-
-    Returns:
-        The history: for each epoch the loss, the seconds, and what ``guess_words`` finds on the validation
-        texts: the mean log-probability of a hidden word, in nats, and the share of them that are among
-        the model's first five.
-
-    Raises:
-        ValueError: a window that cannot be quartered, or that is too long for the model, or texts that
-            are too short for two windows.
-    """
-    vocabulary_size, longest = (masked_model.model.config[k] for k in ("vocabulary_size", "max_length"))
-    longest -= 2  # without <s> and </s>
-    if window % 4 or not 0 < window <= longest:
-        raise ValueError(f"the window must be a multiple of 4 and at most {longest}, not {window}")
-    stream, count = _stream(masked_model, texts, window)
-
-    def batches(epoch):
-        generator, cut = torch.Generator().manual_seed(seed * 1_000_003 + epoch), []
-        offset = int(torch.randint(window, (), generator=generator))
-        windows = stream[offset:].unfold(0, window, window)
-        for rows in torch.randperm(count, generator=generator)[:epoch_size].split(batch_size):
-            parts = 2 ** int(torch.randint(3, (), generator=generator))
-            tokens = F.pad(windows[rows].reshape(len(rows) * parts, -1), (1, 1), value=END_ID)
-            tokens[:, 0] = START_ID  # [batch, window / parts + 2]
-            cut.append((tokens, *mask_tokens(tokens, vocabulary_size, generator, mask_share)))
-        return cut
-
-    def validate(_):
-        _, log_probabilities, ranks = masked_model.guess_words(validation)
-        return {
-            "validation_log_probability": log_probabilities.mean().item(),
-            "validation_top5": (ranks < 5).float().mean().item(),
-        }
-
-    def loss_function(model, batch):
-        tokens, inputs, selected = batch
-        logits, _ = model(inputs, selected=selected)
-        return masked_language_model_loss(logits, tokens, selected), tokens.numel()
-
-    return train(
-        masked_model.model,
-        batches,
-        loss_function,
-        validate,
-        monitor="validation_log_probability",
-        epochs=epochs,
-        seed=seed,
-        **options,
-    )
-
-
-def _stream(language_model, texts, window):
-    """The tokens of all texts, one after the other, and how many windows they hold at every offset."""
-    stream = torch.tensor([token for ids in language_model.encode(texts) for token in ids])
-    count = len(stream) // window - 1
-    if count < 1:
-        raise ValueError(
-            f"the texts have {len(stream)} tokens; windows of {window} need at least {2 * window}"
-        )
-    return stream, count
+def _hide(model, windows, share, generator):
+    """Frame windows, or halves or quarters of them, and hide tokens: true ones, read ones, selected ones."""
+    parts = 2 ** int(torch.randint(3, (), generator=generator))
+    signs = model.tokenizer
+    tokens = F.pad(windows.reshape(len(windows) * parts, -1), (1, 1), value=signs.sep_token_id)
+    tokens[:, 0] = signs.cls_token_id  # [batch, window / parts + 2]
+    return tokens, *mask_tokens(tokens, model.vocabulary_size, generator, share, signs.mask_token_id)
