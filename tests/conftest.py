@@ -1,22 +1,37 @@
+"""What all tests share: an environment that is the same everywhere, and small untrained translators."""
+
 import os
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["MPLBACKEND"] = "agg"
 os.environ.pop("HELLO_TRANSFORMERS_DATA", None)  # tests run alike on every machine
+if "PYTEST_XDIST_WORKER" in os.environ:  # as many processes as cores, each with one thread
+    os.environ["OMP_NUM_THREADS"] = "1"
 
+import matplotlib as mpl
 import matplotlib.pyplot as plt
 import pytest
-import torch
+from hypothesis import settings
 
 from utils.loaders import load_captions
 from utils.models.recurrent import RecurrentTranslationModel
 from utils.tokens import train_tokenizer
 from utils.translator import Translator
 
+import torch  # isort: skip  # after utils, which says how its threads wait
+
+# A machine that is busy with something else is no failure, and every run tries the same examples.
+settings.register_profile("tests", deadline=None, derandomize=True)
+settings.load_profile("tests")
+
 
 @pytest.fixture(autouse=True)
-def _no_figures_left():
-    yield
+def _alone():
+    """Each test begins as if it were the only one: no figures, no style, the same random numbers."""
+    torch.manual_seed(0)
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        yield
     plt.close("all")
 
 
