@@ -11,14 +11,8 @@ from matplotlib.path import Path
 from utils.plots.style import COLORS
 
 _STROKE = 1.2  # points, of every line
-
-
 _AIR = 0.3  # between the end of an arrow and the edge of a box
-
-
 _MUTED = "#6E6E6E"  # of captions
-
-
 _CHARACTER = 0.67  # width of a letter of the monospaced face at 8 points
 
 

@@ -1,7 +1,7 @@
-"""The chapter's eight figures, each a short description; ``python -m utils.figures`` writes them to imgs/.
+"""The chapter's eight figures, each a short description; ``hello figures`` writes them to imgs/.
 
-python -m utils.figures                   all of them, as PNG and SVG
-python -m utils.figures chapter01_rnn     one of them
+hello figures                   all of them, as PNG and SVG
+hello figures chapter01_rnn     one of them
 """
 
 import argparse
@@ -19,11 +19,7 @@ from utils.plots import plot_alignment, use_style
 from utils.translator import load_translator
 
 IMAGES = Path(__file__).parents[1] / "imgs"
-
-
 _CROSS = "attention to the encoder"
-
-
 _ENGLISH, _GERMAN = (HELD_OUT[0][language].split() for language in ("en", "de"))
 
 
@@ -246,76 +242,31 @@ def _name(page, x, y, part, caption=""):
     page.label(x + 7.4, y, caption, color="muted", ha="left")
 
 
-FIGURES = {  # name: what draws it, and what is seen
-    "chapter01_timeline": (
-        draw_timeline,
-        "Timeline of language models, 2017 to 2024, in four lanes. The Transformer stands alone in 2017, "
-        "in the lane of encoder and decoder. ULMFiT and ELMo, both recurrent, GPT, a decoder, and BERT, "
-        "an encoder, follow in 2018. In 2019 all three Transformer lanes have newcomers; after 2022 nearly "
-        "all new models are decoders.",
-    ),
-    "chapter01_rnn": (
-        draw_rnn,
-        "Left, a recurrent network: a cell reads a word, gives out its state h, and passes it back to "
-        "itself. Right, the same as a chain: four equal cells, one for each word of Transformers are "
-        "great !, each of which hands its state to the next.",
-    ),
-    "chapter01_enc-dec": (
-        draw_encoder_decoder,
-        "Four blue cells of the encoder read Transformers are great ! from left to right. The last one "
-        "hands over a single vector, the last hidden state, to four orange cells of the decoder, which "
-        "write Transformer sind großartig ! and read each word that they wrote at the next step.",
-    ),
-    "chapter01_enc-dec-attn": (
-        draw_attention,
-        "Below, the encoder with a cell for each of Transformers, are, great, !, and the end token; "
-        "above, the decoder at its third step. Its state asks, and a line from each encoder cell answers "
-        "with its weight: 0.99 at great and 0.00 elsewhere. The weighted mean goes into the cell that "
-        "writes großartig.",
-    ),
-    "chapter02_attention-alignment": (
-        draw_alignment,
-        "Grey heat map in the look of the paper, white for large weights. French words in rows, English "
-        "in columns. Most white cells run down to the right; zone, économique and européenne are white at "
-        "Area, Economic and European, which runs down to the left.",
-    ),
-    "chapter01_self-attention": (
-        draw_transformer,
-        "The Transformer. An encoder layer has self-attention and feed-forward, each followed by add and "
-        "normalise, with a shortcut around it. A decoder layer has masked self-attention, attention to "
-        "the encoder, whose keys and values come over from the encoder's last layer, and feed-forward. "
-        "Both have six layers.",
-    ),
-    "chapter01_transfer-learning": (
-        draw_transfer_learning,
-        "Left, from scratch: two networks, each with a body and a head of its own, one trained on many "
-        "examples of task A, one on few of task B. Right, transfer learning: the body trained on task A "
-        "is copied for task B, and only the head is new.",
-    ),
-    "chapter01_ulmfit": (
-        draw_ulmfit,
-        "Three steps from left to right. Pretrain: the body with a head for the next word reads much "
-        "general text. Adapt: the same body and task, on film reviews. Fine-tune: the body gets a "
-        "new head for sentiment, and a few texts with labels. Arrows carry the body from step to step.",
-    ),
+FIGURES = {  # by name; what is seen on each stands in data/figures.csv
+    "chapter01_timeline": draw_timeline,
+    "chapter01_rnn": draw_rnn,
+    "chapter01_enc-dec": draw_encoder_decoder,
+    "chapter01_enc-dec-attn": draw_attention,
+    "chapter02_attention-alignment": draw_alignment,
+    "chapter01_self-attention": draw_transformer,
+    "chapter01_transfer-learning": draw_transfer_learning,
+    "chapter01_ulmfit": draw_ulmfit,
 }
 
 
 def save_figure(name, folder=IMAGES):
     """Draw a figure and write it as ``NAME.png`` and ``NAME.svg``, the same bytes each time."""
     use_style()
-    figure = FIGURES[name][0]().figure
+    figure = FIGURES[name]().figure
     with matplotlib.rc_context({"svg.hashsalt": "hello-transformers"}):
         figure.savefig(Path(folder) / f"{name}.png", metadata={"Software": None})
         figure.savefig(Path(folder) / f"{name}.svg", metadata={"Date": None})
     plt.close(figure)
 
 
-def main(arguments=None):
-    """The command line of ``python -m utils.figures``."""
-    parser = argparse.ArgumentParser(
-        prog="python -m utils.figures", description="Draw the chapter's figures."
-    )
+def main(arguments: list[str] | None = None) -> None:
+    """The command line of ``hello figures``."""
+    parser = argparse.ArgumentParser(prog="hello figures", description="Draw the chapter's figures.")
     parser.add_argument("names", nargs="*", help=f"which ones (default: all): {', '.join(FIGURES)}")
     parser.add_argument("--output", type=Path, default=IMAGES, help="folder (default: imgs)")
     options = parser.parse_args(arguments)

@@ -16,9 +16,7 @@ _LANES = {  # name, role of its colour, marker
     "decoder": ("decoder", "decoder", "^"),
 }
 
-
 _CAPTION = "Date of the first version, parameters of the largest; the story of this chapter is in bold"
-
 
 # Tenths of an inch: width of the page, margin for the names of the lanes, a level, and around a lane.
 _WIDTH, _MARGIN, _LEVEL, _GAP = 72, 10.5, 1.45, 1.5
@@ -44,11 +42,11 @@ def flag_levels(starts, widths):
     return [levels[index] for index in range(len(starts))]
 
 
-def plot_timeline(entries, title, bold=()):
+def plot_timeline(table, title, bold=()):
     """Draw models by date, one lane for each of the parts that they use.
 
     Args:
-        entries: a list of ``TimelineEntry``; of a range of sizes the largest is written.
+        table: models as ``load_timeline`` reads them; of a range of sizes the largest is written.
         title: what the picture shows, in a sentence.
         bold: names of models that stand out.
 
@@ -58,6 +56,7 @@ def plot_timeline(entries, title, bold=()):
     Raises:
         ValueError: there are no entries.
     """
+    entries = list(table.itertuples())
     if not entries:
         raise ValueError("a timeline needs at least one model")
     flags = {}

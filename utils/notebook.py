@@ -1,22 +1,23 @@
 """What every notebook needs first: one call that sets it up, and one that shows a picture."""
 
+import csv
+import html
 import io
 import os
+import struct
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import matplotlib.pyplot as plt
-import numpy
-import torch
-from huggingface_hub.utils import disable_progress_bars
-from IPython import get_ipython
-from IPython.display import display
-from matplotlib.figure import Figure
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-from scripts.figures import FIGURES
-from utils.plots.style import use_style
-from utils.pretrained import CheckpointError, collect_problems, verify_folder
+ROOT = Path(__file__).parents[1]
+_TRUE = {"1", "ON", "YES", "TRUE"}  # as huggingface_hub reads its environment
 
 
-def set_up(seed=0, checkpoints=()):
+def set_up(seed: int = 0, checkpoints: tuple[str, ...] = ()) -> None:
     """Set seeds and the look of pictures, keep libraries off the network, and check what is needed.
 
     Args:
@@ -26,26 +27,67 @@ def set_up(seed=0, checkpoints=()):
     Raises:
         CheckpointError: one of them is missing or damaged; the message says how to restore it.
     """
-    # Read by transformers when it is first imported: no downloads, and no reports of every loading.
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    disable_progress_bars()
+    _stay_offline()
+    import numpy
+    import torch
+
+    from utils.plots.style import use_style
+
     torch.manual_seed(seed)
     numpy.random.seed(seed)  # noqa: NPY002 (libraries that draw from the global generator)
     use_style()
-    if get_ipython() is not None:
-        get_ipython().run_line_magic("matplotlib", "agg")  # pictures come from show(), with alt text
-    problems = collect_problems(verify_folder, checkpoints)
-    if problems:
-        raise CheckpointError("\n".join(problems))
-    print(f"ready: seed {seed}" + "".join(f", {name} verified" for name in checkpoints))
+    if in_jupyter():
+        shell: Any = sys.modules["IPython"].get_ipython()
+        shell.run_line_magic("matplotlib", "agg")  # pictures come from show(), with alt text
+    if checkpoints:
+        from utils.pretrained import CheckpointError, collect_problems, verify_folder
+
+        problems = collect_problems(verify_folder, checkpoints)
+        if problems:
+            raise CheckpointError("\n".join(problems))
+    present(f"ready: seed {seed}" + "".join(f", {name} verified" for name in checkpoints))
 
 
-def show(picture, alt):
+def _stay_offline() -> None:
+    """No downloads, and no progress bars of loading, by libraries that were imported before us either."""
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    offline = os.environ.get("HF_HUB_OFFLINE", "1").upper() in _TRUE  # whoever set 0 has asked for it
+    for name in ("huggingface_hub.constants", "datasets.config"):
+        if name in sys.modules:
+            sys.modules[name].HF_HUB_OFFLINE = offline  # type: ignore[attr-defined]
+    if "transformers" in sys.modules:
+        sys.modules["transformers"].logging.disable_progress_bar()
+        sys.modules["transformers"].logging.set_verbosity_error()
+
+
+def in_jupyter() -> bool:
+    """Whether this process is a Jupyter kernel, which can show pictures and markup."""
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and hasattr(ipython.get_ipython(), "kernel")
+
+
+def present(line: str, *outputs: tuple[dict, dict]) -> None:
+    """Display outputs in Jupyter; elsewhere, or without any, print a line of text.
+
+    Args:
+        line: what is printed; a character that the terminal does not have is replaced.
+        outputs: pairs of data by MIME type and metadata.
+    """
+    if outputs and in_jupyter():
+        from IPython.display import display
+
+        for data, metadata in outputs:
+            display(data, raw=True, metadata=metadata)
+    else:
+        encoding = sys.stdout.encoding or "utf-8"
+        print(line.encode(encoding, "replace").decode(encoding))
+
+
+def show(picture: "Figure | Axes | Any", alt: str) -> None:
     """Display a picture with a text for those who do not see it, and close it.
 
     Args:
-        picture: a matplotlib ``Figure``, or ``Axes`` in one.
+        picture: a matplotlib ``Figure``, or anything in one, such as ``Axes``.
         alt: what is seen, and what follows from it.
 
     Raises:
@@ -53,17 +95,42 @@ def show(picture, alt):
     """
     if not alt.strip():
         raise ValueError("a picture needs an alt text: what is seen, and what follows from it")
-    figure = picture if isinstance(picture, Figure) else picture.figure
-    buffer = io.BytesIO()
+    import matplotlib.pyplot as plt
+
+    figure, buffer = picture.figure, io.BytesIO()
     figure.savefig(buffer, format="png", dpi=144)
-    size = " by ".join(f"{inches:.1f}" for inches in figure.get_size_inches())
-    data = {"image/png": buffer.getvalue(), "text/plain": f"<Figure of {size} inches>"}
-    width = round(figure.get_size_inches()[0] * 96)
-    display(data, raw=True, metadata={"image/png": {"alt": alt, "width": width}})
+    width, height = figure.get_size_inches()
+    _show_png(buffer.getvalue(), round(width * 96), alt, f"<Figure of {width:.1f} by {height:.1f} inches>")
     plt.close(figure)
 
 
-def show_figure(name):
-    """Display a figure in a notebook, with its alt text."""
-    draw, alt = FIGURES[name]
-    show(draw(), alt)
+def show_figure(name: str) -> None:
+    """Display a figure of the chapter as it is stored in ``imgs/``, with its alt text.
+
+    Args:
+        name: of a file in ``imgs/`` without its ending, such as "chapter01_rnn".
+
+    Raises:
+        ValueError: there is no such figure; the message lists those that there are.
+    """
+    texts = load_alt_texts()
+    if name not in texts:
+        raise ValueError(f"there is no figure {name!r}; there are {', '.join(texts)}")
+    data = (ROOT / "imgs" / f"{name}.png").read_bytes()
+    width = struct.unpack(">I", data[16:20])[0]  # pixels, of which the figures have 200 an inch
+    _show_png(data, round(width * 96 / 200), texts[name], f"<Figure {name}>")
+
+
+def load_alt_texts() -> dict[str, str]:
+    """What is seen on each of the chapter's figures, by name, from ``data/figures.csv``."""
+    with open(ROOT / "data" / "figures.csv", encoding="utf-8", newline="") as file:
+        return {row["name"]: row["alt"] for row in csv.DictReader(file)}
+
+
+def _show_png(data: bytes, width: int, alt: str, text: str) -> None:
+    # As image/png a picture is shown by JupyterLab, VS Code, code hosts and exported pages alike, and
+    # nbval leaves it out of comparisons; as <img> in markup, code hosts would drop it. But no viewer
+    # passes the alt text in its metadata on (scripts/run_notebooks.py does). So it is folded below.
+    folded = f"<details><summary>What the picture shows</summary>{html.escape(alt)}</details>"
+    image = ({"image/png": data, "text/plain": text}, {"image/png": {"alt": alt, "width": width}})
+    present(f"[picture: {alt}]", image, ({"text/html": folded, "text/plain": f"Picture: {alt}"}, {}))

@@ -2,16 +2,26 @@
 length and by the number of labels.
 """
 
-import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
+import numpy
+import pandas
+import seaborn
+from matplotlib.figure import Figure
 
-from utils.plots.style import COLORS
+from utils.plots.heat_map import as_array
+from utils.plots.style import COLORS, as_typed
 
-_MARKS = (("s", "--"), ("o", "-"), ("^", "-."))
+_MARKS, _LINES = ("s", "o", "^"), ("--", "-", "-.")
+_RANGE = {"errorbar": ("pi", 100)}  # from the worst to the best seed
 
 
-def plot_learning_curve(losses, shares, steps, title=None):
+@as_typed
+def plot_learning_curve(
+    losses: Sequence[float], shares: Sequence[float], steps: Sequence[int], title: str | None = None
+) -> Figure:
     """Draw how the loss falls and how the share of right translations rises in one training.
 
     Args:
@@ -20,69 +30,63 @@ def plot_learning_curve(losses, shares, steps, title=None):
         steps: the step at which each of them was measured.
         title: what the picture shows, in a sentence.
 
-    Returns:
-        The ``Figure``.
-
     Raises:
         ValueError: lists of different lengths.
     """
-    if not len(losses) == len(shares) == len(steps) > 0:
+    counts = len(losses), len(shares), len(steps)
+    if len(set(counts)) != 1 or not len(steps):
         raise ValueError(
-            f"as many losses as shares and steps are needed, at least one: {len(losses)}, {len(shares)}, "
-            f"{len(steps)}"
+            f"as many losses as shares and steps are needed, at least one: {', '.join(map(str, counts))}"
         )
-    figure, (left, right) = plt.subplots(1, 2, figsize=(7.2, 2.8))
-    left.plot(steps, losses, "o-", color=COLORS["decoder"])
+    figure, (left, right) = plt.subplots(1, 2, figsize=(7.2, 2.8), layout="constrained")
+    seaborn.lineplot(x=steps, y=losses, ax=left, marker="o", color=COLORS["decoder"])
     left.set(xlabel="training step", ylabel="loss (nats per word)", ylim=(0, None))
-    right.plot(steps, [100 * share for share in shares], "o-", color=COLORS["encoder"])
+    seaborn.lineplot(x=steps, y=100 * as_array(shares), ax=right, marker="o", color=COLORS["encoder"])
     right.set(xlabel="training step", ylabel="exactly right (%)", ylim=(0, 105))
-    if title:
-        figure.suptitle(title, x=0.01, ha="left", weight="bold")
-    return figure
+    return _headed(figure, title)
 
 
-def plot_hidden_state(states, labels, xlabel, title=None, size=(7.2, 3.0)):
+@as_typed
+def plot_hidden_state(
+    states: Any,
+    labels: Sequence[str],
+    xlabel: str,
+    title: str | None = None,
+    size: tuple[float, float] = (7.2, 3.0),
+) -> Figure:
     """Draw hidden states as strips of colour, one row each.
 
     Args:
-        states: tensor [rows, units] of values from -1 to 1.
+        states: values from -1 to 1 of shape [rows, units], a tensor of any number type or an array.
         labels: a text for each row.
         xlabel: what a column is.
         title: what the picture shows, in a sentence.
         size: of the figure, in inches.
 
-    Returns:
-        The ``Figure``.
-
     Raises:
         ValueError: as many labels as rows are needed.
     """
-    if states.ndim != 2 or states.size(0) != len(labels):
+    values = as_array(states)
+    if values.ndim != 2 or len(values) != len(labels):
         raise ValueError(
-            f"{len(labels)} labels need states of shape [{len(labels)}, units], not {list(states.shape)}"
+            f"{len(labels)} labels need states of shape [{len(labels)}, units], not {list(values.shape)}"
         )
-    figure, ax = plt.subplots(figsize=size)
-    image = ax.imshow(
-        states.detach().numpy(), cmap="RdBu_r", vmin=-1, vmax=1, aspect="auto", interpolation="nearest"
-    )
-    ax.set_yticks(range(len(labels)), labels)
+    figure, ax = plt.subplots(figsize=size, layout="constrained")
+    look = {"cmap": "RdBu_r", "vmin": -1, "vmax": 1, "cbar_kws": {"label": "value (−1 to 1)"}}
+    every = max(1, values.shape[1] // 10)  # column that gets its number
+    seaborn.heatmap(values, ax=ax, yticklabels=list(labels), xticklabels=every, **look)
+    ax.tick_params(length=0, labelrotation=0)
     ax.set_xlabel(xlabel)
-    ax.grid(False)
-    if title:
-        ax.set_title(title)
-    figure.colorbar(image, ax=ax, label="value (−1 to 1)")
-    return figure
+    return _headed(figure, title)
 
 
-def plot_decoding_steps(steps, title=None):
+@as_typed
+def plot_decoding_steps(steps: Sequence[Sequence[tuple[str, float]]], title: str | None = None) -> Figure:
     """Draw a table of the likeliest words at each step of decoding, the darker the likelier.
 
     Args:
         steps: for each step a list of pairs (word, probability), the likeliest first.
         title: what the picture shows, in a sentence.
-
-    Returns:
-        The ``Figure``.
 
     Raises:
         ValueError: no steps, or steps with different numbers of words.
@@ -90,142 +94,123 @@ def plot_decoding_steps(steps, title=None):
     if not steps or len({len(step) for step in steps}) != 1 or not steps[0]:
         raise ValueError("every step needs the same number of candidates, at least one")
     ranks = len(steps[0])
-    figure, ax = plt.subplots(figsize=(max(3.5, 1.25 * len(steps) + 1.0), 0.55 * ranks + 1.1))
-    ax.imshow(
-        [[step[rank][1] for step in steps] for rank in range(ranks)],
-        cmap="Oranges",
-        vmin=0,
-        vmax=1.8,  # so that black text can be read on the darkest cell
-        aspect="auto",
-    )
-    for column, step in enumerate(steps):
-        for rank, (word, probability) in enumerate(step):
-            text = f"{word}\n{probability:.2f}" if probability >= 0.005 else f"{word}\n< 0.01"
-            style = {"family": "monospace", "weight": "bold" if rank == 0 else "normal", "color": "black"}
-            ax.text(column, rank, text, ha="center", va="center", size=8, **style)
-    ax.set_xticks(range(len(steps)), [f"step {number}" for number in range(1, len(steps) + 1)])
-    ax.set_yticks(range(ranks), ["likeliest", "second", "third", "fourth", "fifth"][:ranks])
-    ax.set_xticks([column + 0.5 for column in range(len(steps) - 1)], minor=True)
-    ax.grid(False)
-    ax.grid(True, axis="x", which="minor", color="white", linewidth=3)
-    ax.tick_params(length=0, which="both")
-    if title:
-        ax.set_title(title)
-    return figure
+    values = numpy.array([[step[rank][1] for step in steps] for rank in range(ranks)])
+    texts = [
+        [f"{word}\n{share:.2f}" if share >= 0.005 else f"{word}\n< 0.01" for word, share in row]
+        for row in zip(*steps, strict=True)
+    ]
+    names = [f"step {number}" for number in range(1, len(steps) + 1)]
+    places = ["likeliest", "second", "third", "fourth", "fifth", *map(str, range(6, ranks + 1))][:ranks]
+    size = max(3.5, 1.25 * len(steps) + 1.0), 0.55 * ranks + 1.1
+    figure, ax = plt.subplots(figsize=size, layout="constrained")
+    look = {"cmap": "Oranges", "vmin": 0, "vmax": 1.8, "cbar": False}  # black can be read on the darkest
+    style = {"family": "monospace", "color": "black", "size": 8}
+    frame = pandas.DataFrame(values, index=places, columns=names)
+    seaborn.heatmap(frame, ax=ax, annot=numpy.array(texts), fmt="", annot_kws=style, linewidths=2, **look)
+    for text in ax.texts[: len(steps)]:
+        text.set_weight("bold")
+    ax.tick_params(length=0, labelrotation=0)
+    return _headed(figure, title)
 
 
+@as_typed
 def plot_quality_by_length(
-    arms,
-    measure="exact",
-    title=None,
-    ylabel="exactly right (%)",
-    colors=("encoder", "attention", "transformer"),
-):
+    arms: Mapping[str, Any],
+    measure: str = "exact",
+    title: str | None = None,
+    ylabel: str = "exactly right (%)",
+    colors: Sequence[str] = ("encoder", "attention", "transformer"),
+) -> Figure:
     """Draw quality against sentence length, with the range over seeds.
 
     Args:
-        arms: a dictionary from a name to rows with the keys low, high, and ``measure``; an arm has a
-            row for each range of lengths, and several for each if it was trained with several seeds.
-        measure: the key that is drawn; "exact" is a share and is drawn in percent.
+        arms: a dictionary from a name to a ``DataFrame``, or rows, with the columns low, high and
+            ``measure``: a row for each range of lengths, and for each seed.
+        measure: the column that is drawn; "exact" is a share and is drawn in percent.
         title: what the picture shows, in a sentence.
         ylabel: quantity and unit.
         colors: the role in ``COLORS`` of each arm.
 
-    Returns:
-        The ``Figure``.
-
     Raises:
         ValueError: no arms, more than can be told apart, or arms with different ranges.
     """
-    ranges = {name: sorted({(row["low"], row["high"]) for row in rows}) for name, rows in arms.items()}
     if not 1 <= len(arms) <= len(_MARKS):
         raise ValueError(f"from 1 to {len(_MARKS)} arms can be drawn, not {len(arms)}")
-    if len({tuple(found) for found in ranges.values()}) != 1:
+    data = pandas.concat([pandas.DataFrame(rows).assign(arm=name) for name, rows in arms.items()])
+    data = data.sort_values("low", kind="stable")
+    data["range"] = [f"{low} to {high}" for low, high in zip(data["low"], data["high"], strict=True)]
+    ranges = {name: list(data["range"][data["arm"] == name].unique()) for name in arms}
+    if len(set(map(tuple, ranges.values()))) != 1:
         raise ValueError(f"all arms need the same ranges of lengths: {ranges}")
-    figure, ax = plt.subplots(figsize=(7.2, 3.2))
-    looks = zip(arms.items(), colors, _MARKS, strict=False)
-    for offset, ((name, rows), color, (marker, line)) in enumerate(looks):
-        scale = 100 if measure == "exact" else 1
-        values = [
-            [scale * row[measure] for row in rows if (row["low"], row["high"]) == found]
-            for found in ranges[name]
-        ]
-        middle = [statistics.mean(found) for found in values]
-        spread = [
-            [m - min(found) for m, found in zip(middle, values, strict=True)],
-            [max(found) - m for m, found in zip(middle, values, strict=True)],
-        ]
-        # A little to the side, so that the bars of two arms do not hide each other.
-        places = [place + 0.06 * (offset - (len(arms) - 1) / 2) for place in range(len(values))]
-        style = {"color": COLORS[color], "marker": marker, "linestyle": line, "capsize": 3, "label": name}
-        ax.errorbar(places, middle, yerr=spread, **style)
-    ax.set_xticks(range(len(values)), [f"{low} to {high}" for low, high in ranges[name]])
-    ax.set(xlabel="words in the English sentence", ylabel=ylabel)
-    ax.set_ylim(0, 105)
-    ax.margins(x=0.06)
-    if len(arms) > 1:
-        ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False)
-    if title:
-        ax.set_title(title)
-    return figure
+    data[measure] *= 100 if measure == "exact" else 1
+    figure, ax = plt.subplots(figsize=(7.2, 3.2), layout="constrained")
+    count = len(arms)
+    seaborn.pointplot(
+        data, x="range", y=measure, hue="arm", hue_order=list(arms), ax=ax, capsize=0.05, linewidth=1.8,
+        dodge=0.06 * (count - 1) if count > 1 else False, palette=[COLORS[color] for color in colors[:count]],
+        markers=list(_MARKS[:count]), linestyles=list(_LINES[:count]), legend=count > 1, **_RANGE,
+    )  # fmt: skip
+    ax.set(xlabel="words in the English sentence", ylabel=ylabel, ylim=(0, None))
+    if count > 1:
+        seaborn.move_legend(ax, "upper left", bbox_to_anchor=(1.01, 1), frameon=False, title=None)
+    return _headed(figure, title)
 
 
-def plot_label_efficiency(rows, looks, measures, chance=None, title=None, xlabel="labelled texts"):
+@as_typed
+def plot_label_efficiency(
+    rows: Any,
+    looks: Mapping[str, tuple[str, str]],
+    measures: Mapping[str, str],
+    chance: float | None = None,
+    title: str | None = None,
+    xlabel: str = "labelled texts",
+) -> Figure:
     """Draw accuracy against the number of labels, with the range over seeds; a panel for each measure.
 
     Args:
-        rows: dictionaries with the keys arm, labels, and the measures, one for each arm, number of
-            labels and seed.
-        looks: the arms to draw, a dictionary from each to its role in ``COLORS`` and a format of
-            matplotlib such as "o-".
-        measures: a dictionary from a key of the rows to the title of its panel; shares from 0 to 1.
+        rows: a ``DataFrame``, or rows, with the columns arm, labels, and the measures: a row for each
+            arm, number of labels and seed.
+        looks: the arms to draw, a dictionary from each to its role in ``COLORS`` and its marker and
+            line, such as "o-".
+        measures: a dictionary from a column to the title of its panel; shares from 0 to 1.
         chance: the share that guessing gets, drawn as a dotted line with its name.
         title: what the picture shows, in a sentence.
         xlabel: what is labelled.
 
-    Returns:
-        The ``Figure``.
-
     Raises:
         ValueError: no measures, or an arm without rows.
     """
-    missing = [arm for arm in looks if all(row["arm"] != arm for row in rows)]
+    data = pandas.DataFrame(rows)
+    missing = [arm for arm in looks if arm not in set(data["arm"])]
     if missing or not measures or not looks:
         raise ValueError(f"arms and measures are needed, and rows for each arm; without rows: {missing}")
-    size = (7.2, 3.4)
-    figure, axes = plt.subplots(
-        1, len(measures), figsize=size, sharey=True, squeeze=False, layout="constrained"
-    )
+    data = data[data["arm"].isin(list(looks))]
+    counts = sorted(data["labels"].unique())
+    look: dict[str, Any] = {"figsize": (7.2, 3.4), "sharey": True, "squeeze": False, "layout": "constrained"}
+    figure, axes = plt.subplots(1, len(measures), **look)
     for ax, (measure, panel) in zip(axes[0], measures.items(), strict=True):
         for arm, (color, style) in looks.items():
-            counts = sorted({row["labels"] for row in rows if row["arm"] == arm})
-            found = [
-                [100 * row[measure] for row in rows if (row["arm"], row["labels"]) == (arm, count)]
-                for count in counts
-            ]
-            ax.plot(counts, list(map(statistics.mean, found)), style, color=COLORS[color], label=arm)
-            ax.fill_between(
-                counts,
-                list(map(min, found)),
-                list(map(max, found)),
-                color=COLORS[color],
-                alpha=0.13,
-                linewidth=0,
-            )
+            part = data[data["arm"] == arm]
+            line = {"color": COLORS[color], "marker": style[0], "linestyle": style[1:] or "-"}
+            seaborn.lineplot(
+                x=part["labels"], y=100 * part[measure], ax=ax, label=arm, legend=False,
+                err_kws={"alpha": 0.13, "linewidth": 0}, **line, **_RANGE,
+            )  # fmt: skip
         if chance is not None:
             ax.axhline(100 * chance, color=COLORS["light"], linestyle=":")
-            place = {"transform": ax.get_yaxis_transform(), "ha": "right", "va": "top"}
-            ax.text(0.995, 100 * chance - 0.5, "chance", size=8, **place)
-        counts = sorted({row["labels"] for row in rows if row["arm"] in looks})
+            place: dict[str, Any] = {"transform": ax.get_yaxis_transform(), "ha": "right", "va": "bottom"}
+            ax.text(0.995, 100 * chance, "chance", size=8, **place)
         ax.set_xscale("log")
-        ax.set_xticks(counts, counts)
+        ax.set_xticks(counts, list(map(str, counts)))
         ax.minorticks_off()
-        ax.set(xlabel=xlabel, ylim=(0 if chance is None else 100 * chance - 20, 100))
-        ax.set_title(panel, weight="normal", size=10)
-    axes[0][0].set_ylabel("accuracy (%)")
-    figure.legend(
-        *axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=len(looks), frameon=False
-    )
+        ax.set(xlabel=f"{xlabel} (logarithmic)", ylabel="accuracy (%)")
+        ax.set_title(panel, weight="normal", size=10, loc="left")
+    handles = axes[0][0].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside lower center", ncols=len(looks), frameon=False)
+    return _headed(figure, title)
+
+
+def _headed(figure: Figure, title: str | None) -> Figure:
     if title:
-        figure.suptitle(title, x=0.01, ha="left", weight="bold")
+        figure.suptitle(title, x=0.01, ha="left", weight="bold", size=10)
     return figure

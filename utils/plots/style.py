@@ -1,8 +1,10 @@
 """One look for all pictures: colours by role, type sizes, light grid."""
 
+from functools import wraps
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+from matplotlib.colors import LinearSegmentedColormap
 
 # The colours of Okabe and Ito (2008) can be told apart by colour-blind readers; each has one role.
 COLORS = {
@@ -15,7 +17,21 @@ COLORS = {
     "highlight": "#E69F00",
 }
 
+# For every map of attention weights: from white to a dark purple, even to the eye and readable in grey.
+ATTENTION_MAP = LinearSegmentedColormap.from_list("attention", ["#FFFFFF", COLORS["attention"], "#4A1A3A"])
 
-def use_style():
+
+def use_style() -> None:
     """Make the project's look the default of matplotlib for this process."""
     plt.style.use(Path(__file__).with_name("hello.mplstyle"))
+
+
+def as_typed(draw):
+    """Decorate a function that makes a figure: a ``$`` in its labels is a dollar, not mathematics."""
+
+    @wraps(draw)
+    def wrapped(*args, **kwargs):
+        with plt.rc_context({"text.parse_math": False}):
+            return draw(*args, **kwargs)
+
+    return wrapped
