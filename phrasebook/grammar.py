@@ -4,52 +4,35 @@ Every sentence is built once, as a meaning, and spelled out in the three languag
 word alignment is known exactly. The words stand in ``data/lexicon``; the grammar is this file. It
 knows agreement, elision and contraction in French, and cases, adjective endings, the verb's place and
 compounds in German.
-
-python -m phrasebook.grammar --count 20 --seed 0 --languages en,fr,de
 """
 
-import argparse
+from __future__ import annotations
+
 import csv
 import random
-import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from datasets import Dataset
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 TABLES = Path(__file__).parents[1] / "data" / "lexicon"
-
-
 LANGUAGES = ("en", "fr", "de")
-
-
 THEMES = ("agreements", "science", "travel", "weather", "people")
-
-
 SHORTEST, LONGEST = 2, 60  # English words, punctuation not counted
-
-
 _PUNCTUATION = (".", "!", ",")
-
-
 _VOWELS = tuple("aeiouyéèêàâîôûœh")  # every French h in the tables is mute
-
-
 _CASES = ("nominative", "accusative", "dative", "genitive")
-
-
 _BE = {
     (False, False): ("is", "est", "ist"),
     (False, True): ("are", "sont", "sind"),
     (True, False): ("was", "était", "war"),
     (True, True): ("were", "étaient", "waren"),
 }
-
-
 _BEFORE_VOWEL = {"beau": "bel", "nouveau": "nouvel", "vieux": "vieil"}
-
-
 _YEARS = ("1957", "1969", "1989", "1990", "1992", "1998", "2001", "2004", "2008", "2012", "2017", "2020")
 
 
@@ -107,13 +90,14 @@ def _lexicon():
         row["name"]: row | {c: endings.get(row[c]) for c in ("de_endings", "adjective_endings")}
         for row in _read("determiners")
     }
+    tables |= {"verbs_of": {}, "copular": {}}  # by theme
+    for noun in nouns:
+        noun["verbs_of"] = {}  # what a relative clause behind the noun can say, by theme
     for theme in (None, *THEMES):
-        tables["verbs", theme] = [verb for verb in tables["verbs"] if theme in (None, verb["theme"])]
-        for noun in nouns:  # what a relative clause behind the noun can say
-            noun["verbs", theme] = [
-                v for v in tables["verbs", theme] if set(v["subjects"]) & set(noun["classes"])
-            ]
-        tables["copular", theme] = [
+        verbs = tables["verbs_of"][theme] = [v for v in tables["verbs"] if theme in (None, v["theme"])]
+        for noun in nouns:
+            noun["verbs_of"][theme] = [v for v in verbs if set(v["subjects"]) & set(noun["classes"])]
+        tables["copular"][theme] = [
             i for i, noun in enumerate(nouns)
             if theme in (None, noun["theme"]) and noun["adjectives"] and "area" not in noun["classes"]
         ]  # fmt: skip
@@ -226,7 +210,7 @@ class _Writer:
         self.conditional = False  # inside a "when"
         self.lexicon = lexicon = _lexicon()
         self.nouns, self.by_class = lexicon["nouns"], lexicon["by_class"]
-        self.verbs = lexicon["verbs", theme]
+        self.verbs = lexicon["verbs_of"][theme]
 
     def pick(self, items):
         return items[int(self.random() * len(items))]
@@ -312,7 +296,7 @@ class _Writer:
 
     def relative(self, phrase, noun, budget):
         """Attach a relative clause, if there is a verb that this noun can be the subject of."""
-        verbs = [verb for verb in noun["verbs", self.theme] if verb is not self.verb]
+        verbs = [verb for verb in noun["verbs_of"][self.theme] if verb is not self.verb]
         if not verbs:
             return phrase
         base = self.base()
@@ -435,7 +419,7 @@ class _Writer:
 
     def copula(self, tense, budget):
         """A clause such as "Transformers are great"."""
-        index = self.pick(self.lexicon["copular", self.theme])
+        index = self.pick(self.lexicon["copular"][self.theme])
         noun, past = self.nouns[index], tense == "past"
         plural = bool(noun["en_plural"]) and self.chance(0.5)
         options = ["the", "this"] if noun["en_plural"] else ["the"]
@@ -640,8 +624,6 @@ class _Clause:
 
 
 _ELIDED = {"le": "l'", "la": "l'", "de": "d'", "ne": "n'", "que": "qu'", "ce": "cet", "ma": "mon"}
-
-
 _CONTRACTED = {
     ("de", "le"): "du", ("de", "les"): "des", ("de", "des"): "de", ("de", "de"): "de",
     ("à", "le"): "au", ("à", "les"): "aux",
@@ -681,60 +663,42 @@ def _flatten(parts, language):
     return words, keys
 
 
-class _LinkTexts(dict):
-    """Pairs of positions as text, spelled once: 3007 → "3-7"."""
-
-    def __missing__(self, pair):
-        text = self[pair] = f"{pair // 1000}-{pair % 1000}"
-        return text
-
-
-_LINK_TEXTS = _LinkTexts()
-
-
 def _links(source_keys, target_keys):
     """All pairs of positions that share a key, in Pharaoh form, in order."""
-    places = {}
+    places: dict[int, tuple[int, ...]] = {}
     for position, keys in enumerate(target_keys):
         for key in keys:
-            places[key] = (*places[key], position) if key in places else (position,)
-    pairs = {
-        1000 * i + j
-        for i, keys in enumerate(source_keys)
-        for key in keys
-        if key in places
-        for j in places[key]
-    }
-    return " ".join([_LINK_TEXTS[pair] for pair in sorted(pairs)])
+            places[key] = (*places.get(key, ()), position)
+    pairs = {(i, j) for i, keys in enumerate(source_keys) for key in keys for j in places.get(key, ())}
+    return " ".join([f"{i}-{j}" for i, j in sorted(pairs)])
 
 
 def _runs(text):
-    words = text.lower().split()
-    return {tuple(words[index : index + 5]) for index in range(len(words) - 4)}
+    """What may not be written of a sentence: any five tokens in a row, or all words of a shorter one."""
+    tokens = text.lower().split()
+    words = [token for token in tokens if token not in _PUNCTUATION]
+    runs = [tokens[index : index + 5] for index in range(len(tokens) - 4)] if len(words) >= 5 else [words]
+    return [f" {' '.join(run)} " for run in runs]
 
 
 # The chapter's example sentences. Neither they nor any five of their tokens in a row are generated.
 HELD_OUT = tuple(_read("held_out"))
-
-
 _HELD_OUT_RUNS = {
-    language: set().union(*(_runs(row[language]) for row in HELD_OUT)) for language in LANGUAGES
+    language: [run for row in HELD_OUT for run in _runs(row[language])] for language in LANGUAGES
 }
 
 
-_HELD_OUT_SIGNS = ("Transformers are great", "Area", "European", "August")
-
-
 def _is_held_out(row):
-    """Whether a row has five tokens in a row of a held-out sentence, or the short one whole."""
-    if not any(sign in row["en"] for sign in _HELD_OUT_SIGNS):  # quick, and nearly all end here
-        return False
-    return _HELD_OUT_SIGNS[0] in row["en"] or any(
-        _runs(row[language]) & _HELD_OUT_RUNS[language] for language in LANGUAGES
-    )
+    for language, runs in _HELD_OUT_RUNS.items():
+        text = f" {row[language].lower()} "
+        if any(run in text for run in runs):
+            return True
+    return False
 
 
-def write_phrases(count, seed=0, theme=None, min_words=SHORTEST, max_words=LONGEST):
+def write_phrases(
+    count: int, seed: int = 0, theme: str | None = None, min_words: int = SHORTEST, max_words: int = LONGEST
+) -> Iterator[dict[str, Any]]:
     """Write sentences in three languages; the arguments are those of ``load_phrasebook``.
 
     Yields:
@@ -764,7 +728,14 @@ def write_phrases(count, seed=0, theme=None, min_words=SHORTEST, max_words=LONGE
         written += 1
 
 
-def write_mixture(count, seed=0, max_words=24, short_share=0.5, theme=None, distinct=False):
+def write_mixture(
+    count: int,
+    seed: int = 0,
+    max_words: int = 24,
+    short_share: float = 0.5,
+    theme: str | None = None,
+    distinct: bool = False,
+) -> list[dict[str, Any]]:
     """Write sentences to train on: many short ones, so that a small model gets a foothold.
 
     Args:
@@ -798,7 +769,9 @@ def write_mixture(count, seed=0, max_words=24, short_share=0.5, theme=None, dist
     return rows
 
 
-def load_phrasebook(count, seed=0, theme=None, min_words=SHORTEST, max_words=LONGEST):
+def load_phrasebook(
+    count: int, seed: int = 0, theme: str | None = None, min_words: int = SHORTEST, max_words: int = LONGEST
+) -> Dataset:
     """Write sentences in English, French and German with their exact word alignments.
 
     Lengths are spread over the whole range. The chapter's example sentences (``HELD_OUT``) never occur,
@@ -817,11 +790,13 @@ def load_phrasebook(count, seed=0, theme=None, min_words=SHORTEST, max_words=LON
     Raises:
         ValueError: an unknown theme or impossible lengths; the message says what is possible.
     """
+    from datasets import Dataset
+
     return Dataset.from_list(list(write_phrases(count, seed, theme, min_words, max_words)))
 
 
 @cache
-def phrasebook_words():
+def phrasebook_words() -> dict[str, list[str]]:
     """All words that the phrasebook writes, in lower case and at the start of a sentence.
 
     Returns:
@@ -832,14 +807,9 @@ def phrasebook_words():
         for language in LANGUAGES:
             words[language].update(row[language].split())
     # Sentences hold what is frequent; the rare endings come from the tables.
+    forms = ("the", False), ("a", False), ("the", True), ("two", True), ("some", True)
     for index, noun in enumerate(_lexicon()["nouns"]):
-        for determiner, plural in (
-            ("the", False),
-            ("a", False),
-            ("the", True),
-            ("two", True),
-            ("some", True),
-        ):
+        for determiner, plural in forms:
             if (plural or determiner == "a") and not noun["en_plural"]:
                 continue
             for adjective in (None, *noun["adjectives"]):
@@ -855,7 +825,7 @@ def phrasebook_words():
 
 
 @cache
-def content_words():
+def content_words() -> frozenset[str]:
     """The English nouns, adjectives and verbs of the phrasebook, in all forms, in lower case."""
     lexicon = _lexicon()
     words = {adjective["en"] for adjective in lexicon["adjectives"]}
@@ -864,30 +834,3 @@ def content_words():
     for verb in lexicon["verbs"]:
         words |= {verb[column] for column in ("en", "en_third", "en_past", "en_participle")}
     return frozenset(word.lower() for word in words if word)
-
-
-def main(arguments=None):
-    """The command line of ``python -m phrasebook.grammar``: tab-separated sentences."""
-    parser = argparse.ArgumentParser(prog="python -m phrasebook.grammar")
-    parser.add_argument("--count", type=int, default=20, help="how many (default 20)")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--languages", default="en,fr,de", help="which columns (default en,fr,de)")
-    parser.add_argument("--theme", help=f"one of {', '.join(THEMES)} (default: all)")
-    parser.add_argument("--min-words", type=int, default=SHORTEST)
-    parser.add_argument("--max-words", type=int, default=20)
-    options = parser.parse_args(arguments)
-    languages = options.languages.split(",")
-    unknown = [language for language in languages if language not in LANGUAGES]
-    if unknown:
-        sys.exit(f"error: there is no language {unknown[0]!r}; choose from {', '.join(LANGUAGES)}")
-    try:
-        for row in write_phrases(
-            options.count, options.seed, options.theme, options.min_words, options.max_words
-        ):
-            print("\t".join(row[language] for language in languages))
-    except ValueError as error:
-        sys.exit(f"error: {error}")
-
-
-if __name__ == "__main__":
-    main()
