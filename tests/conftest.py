@@ -4,6 +4,7 @@ import os
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["MPLBACKEND"] = "agg"
+os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # before torch is imported
 os.environ.pop("HELLO_TRANSFORMERS_DATA", None)  # tests run alike on every machine
 if "PYTEST_XDIST_WORKER" in os.environ:  # as many processes as cores, each with one thread
     os.environ["OMP_NUM_THREADS"] = "1"
@@ -11,14 +12,13 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # as many processes as cores, each with
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import pytest
+import torch
 from hypothesis import settings
 
 from utils.loaders import load_captions
 from utils.models.recurrent import RecurrentTranslationModel
 from utils.tokens import train_tokenizer
 from utils.translator import Translator
-
-import torch  # isort: skip  # after utils, which says how its threads wait
 
 # A machine that is busy with something else is no failure, and every run tries the same examples.
 settings.register_profile("tests", deadline=None, derandomize=True)
