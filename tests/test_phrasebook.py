@@ -1,4 +1,7 @@
+import hashlib
 import itertools
+import json
+import os
 import random
 import re
 import subprocess
@@ -14,12 +17,13 @@ from phrasebook import (
     LANGUAGES,
     THEMES,
     content_words,
+    grammar,
     load_phrasebook,
     phrasebook_words,
     write_mixture,
     write_phrases,
 )
-from phrasebook.grammar import _lexicon, _Writer
+from phrasebook.grammar import _lexicon, _spell_noun, _Writer
 from utils.alignment import group_into_words, match_pieces, parse_links
 from utils.models.recurrent import RecurrentTranslationModel
 from utils.tokens import word_tokenizer
@@ -36,6 +40,46 @@ def phrases(seed, count=40, **filters):
 
 def words(text):
     return [token for token in text.split() if token not in PUNCTUATION]
+
+
+# Checkpoints were trained on these sentences, and notebooks store them: a changed sum is a changed corpus.
+SUMS = {
+    None: "b527ec2a21c02691294839a549002792f0980c07c77d4311930480da56e70b97",
+    "agreements": "96ed5600c42c659a5cac3ac7ad3ff8438f94f25cc7f2f30f001556ddf4d82e2b",
+    "science": "1620274601898591995692088a30ba26bda8edd5f3d4b2e320c1f93f9fc26f99",
+    "travel": "4edb09ef0fecbce552337791560d2dc10a7d27eae721ff0fc7a40ec6ec31b587",
+    "weather": "a990e95e09d9ef4d1565339d308866940665181e8bbb0579131aa75fe05ab670",
+    "people": "412d4c37a297f4876d9aba3f6106c51312b0194842d8e87cb3faae9817bc9414",
+}
+
+
+def digest(value):
+    text = json.dumps(value, ensure_ascii=False, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@pytest.mark.parametrize("theme", SUMS)
+def test_the_sentences_are_those_that_were_trained_on(theme):
+    assert digest(phrases(7, 350, theme=theme)) == SUMS[theme]
+
+
+def test_mixtures_and_word_lists_are_those_that_were_trained_on():
+    assert digest(write_mixture(350, 11, short_share=0.7)) == (
+        "a2ecfd859b86552a4492689586f2c7011c8f78e4b7114b739fe3d76e48300a1e"
+    )
+    assert digest(write_mixture(350, 12, distinct=True)) == (
+        "ea0088446db99c7ce98891e6810860434b9338d1f817c75aaf7a2f93ecc3d403"
+    )
+    assert digest(phrasebook_words()) == "3016295bb3a0367ed93be4e893bfae2ac0a9a850525badf4bc14a501af0e1c65"
+    assert digest(sorted(content_words())) == (
+        "f84665d217fd0546dc6f6e15c6cae7df15c4c621fbf184f830e2f1d899d1060e"
+    )
+
+
+def test_importing_it_loads_neither_datasets_nor_torch_nor_anything_of_ours():
+    code = "import sys, phrasebook.__main__; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"datasets", "torch", "transformers", "utils", "scripts"} & set(run.stdout.split())
 
 
 def test_it_is_deterministic_and_a_dataset():
@@ -228,8 +272,6 @@ def test_german_negation_by_example():
 
 
 def test_german_endings_by_example():
-    from phrasebook.grammar import _spell_noun
-
     lexicon = _lexicon()
     nouns = {noun["en"][-1][0]: index for index, noun in enumerate(lexicon["nouns"])}
     adjectives = {row["en"]: index for index, row in enumerate(lexicon["adjectives"])}
@@ -280,6 +322,28 @@ def test_the_chapters_sentences_are_held_out_but_their_words_are_not():
     assert any(" are great" in text for text in texts)
 
 
+def test_a_new_row_of_the_table_is_held_out_with_all_that_is_five_tokens_of_it(monkeypatch):
+    long = next(row for row in phrases(4, 50, min_words=7, max_words=9))
+    short = next(row for row in phrases(4, 50, min_words=3, max_words=3))
+    for row in (long, short):  # as a sentence of the table, read anew
+        held_out = {language: grammar._runs(row[language]) for language in LANGUAGES}
+        monkeypatch.setattr(grammar, "_HELD_OUT_RUNS", held_out)
+        assert row not in phrases(4, 50, min_words=row["words"], max_words=row["words"] + 2)
+    tokens = long["fr"].split()
+    runs = [" ".join(tokens[start : start + 5]).lower() for start in range(len(tokens) - 4)]
+    monkeypatch.setattr(grammar, "_HELD_OUT_RUNS", {"fr": grammar._runs(long["fr"])})
+    for row in phrases(4, 2000, min_words=7, max_words=9):
+        assert not any(f" {run} " in f" {row['fr'].lower()} " for run in runs)
+
+
+def test_whatever_the_table_holds_out_is_held_out():
+    for row in HELD_OUT:
+        for language in LANGUAGES:
+            assert set(grammar._runs(row[language])) <= set(grammar._HELD_OUT_RUNS[language])
+            assert grammar._is_held_out({"en": "", "fr": "", "de": ""} | {language: row[language]})
+    assert not grammar._is_held_out({"en": "Anna sleeps .", "fr": "Anna dort .", "de": "Anna schläft ."})
+
+
 def test_a_round_trip_through_the_tokenizer(tokenizers):
     for row in phrases(5, 200, max_words=30):
         for language in LANGUAGES:
@@ -290,10 +354,13 @@ def test_a_round_trip_through_the_tokenizer(tokenizers):
 
 
 def test_the_command_line_prints_tab_separated_sentences():
-    command = [sys.executable, "-m", "utils.data.phrasebook", "--count", "3", "--languages", "en,de"]
-    run = subprocess.run([*command, "--theme", "weather"], capture_output=True, text=True, check=True)
-    lines = run.stdout.splitlines()
-    assert len(lines) == 3
+    command = [sys.executable, "-m", "phrasebook", "--count", "3", "--languages", "en,de"]
+    narrow = os.environ | {"PYTHONIOENCODING": "ascii"}
+    run = subprocess.run([*command, "--theme", "weather"], capture_output=True, check=True, env=narrow)
+    lines = run.stdout.decode("utf-8").splitlines()
+    assert lines == [
+        "\t".join((row["en"], row["de"])) for row in phrases(0, 3, theme="weather", max_words=20)
+    ]
     assert all(line.count("\t") == 1 for line in lines)
     for bad, message in ((["--theme", "x"], "no theme 'x'"), (["--languages", "es"], "no language 'es'")):
         run = subprocess.run([*command, *bad], capture_output=True, text=True, check=False)
