@@ -138,11 +138,11 @@ class LanguageModelTraining(Training):
 
     epochs: int = option(30, "passes over the data, at most")
     batch_size: int = option(32, "sequences in a step of one process")
-    dropout: float = option(0.2, "share of units dropped in training")
+    dropout: float = option(0.05, "share of units dropped in training")
     corpus: Literal["brown", "movie-reviews", "reviews"] = option("brown", "what to train on")
     start: str | None = option(None, "checkpoint to go on from, instead of random weights")
     window: int = option(64, "tokens that are predicted in one piece")
-    word_dropout: float = option(0.05, "share of the words dropped in a step")
+    word_dropout: float = option(0.02, "share of the words dropped in a step")
     vocabulary_size: int = option(5000, "sub-word pieces")
     embedding_size: int = option(256, "width of the token vectors")
     hidden_sizes: list[int] = field(
@@ -157,7 +157,7 @@ class MaskedModelTraining(Training):
     kind = "masked-model"
     conditions: ClassVar = {"frozen_layers": {"start": ("minilm",)}} | {
         name: {"start": ("random",)}
-        for name in ("vocabulary_size", "width", "heads", "layers", "feed_forward_size", "norm_first")
+        for name in ("vocabulary_size", "width", "heads", "layers", "feed_forward_size")
     }
 
     epochs: int = option(12, "passes over the data, at most")
@@ -178,7 +178,6 @@ class MaskedModelTraining(Training):
     heads: int = option(4, "random: heads of each attention")
     layers: int = option(5, "random: layers of the stack")
     feed_forward_size: int = option(1024, "random: width inside the feed-forward")
-    norm_first: bool = option(False, "random: the norm before each sub-layer, not after it")
 
 
 TRAININGS = {kind.kind: kind for kind in (TranslatorTraining, LanguageModelTraining, MaskedModelTraining)}

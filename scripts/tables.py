@@ -1,21 +1,26 @@
-"""scripts.tables"""
+"""Results as files: a table, and beside it how it was made."""
 
-import csv
 import json
+from collections.abc import Iterable
+from typing import Any
 
-from utils.loaders import RESULTS
+import pandas as pd
+
+from utils import loaders
 
 
-def write_configuration(name, configuration):
+def write_rows(name: str, rows: pd.DataFrame | Iterable[dict[str, Any]]) -> None:
+    """Write a table as ``data/results/NAME.csv``."""
+    loaders.RESULTS.mkdir(parents=True, exist_ok=True)
+    table = pd.DataFrame(rows)
+    table.to_csv(loaders.RESULTS / f"{name}.csv", index=False, encoding="utf-8", lineterminator="\n")
+
+
+def write_settings(name: str, settings: dict[str, Any]) -> None:
     """Write how results were made as ``data/results/NAME.json``."""
-    text = json.dumps(configuration, indent=1, ensure_ascii=False)
-    (RESULTS / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+    loaders.RESULTS.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(settings, indent=1, ensure_ascii=False)
+    (loaders.RESULTS / f"{name}.json").write_text(text + "\n", encoding="utf-8")
 
 
-def write_rows(name, rows):
-    """Write a list of dictionaries with the same keys as ``data/results/NAME.csv``."""
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    with open(RESULTS / f"{name}.csv", "w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+write_configuration = write_settings

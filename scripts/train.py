@@ -145,7 +145,12 @@ def report_of(trained: Any, settings: Training, history: list[dict], monitor: st
 def save(trained: Any, output: Path, report: dict[str, Any]) -> None:
     """Write a checkpoint and, beside it, how it was trained."""
     trained.model = trained.model.cpu()
-    trained.save_pretrained(output)
+    if type(trained.model).__name__ == "BertForMaskedLM":
+        from scripts.masked_model import save_changes
+
+        save_changes(trained, output)
+    else:
+        trained.save_pretrained(output)
     text = json.dumps(report, indent=1, ensure_ascii=False)
     (output / "training.json").write_text(text + "\n", encoding="utf-8")
 
@@ -261,28 +266,32 @@ def prepare_language_model(settings: LanguageModelTraining):
 
 def prepare_masked_model(settings: MaskedModelTraining):
     """A masked language model on MiniLM, or a new one, and a function that trains it."""
+    import torch
     from accelerate.utils import set_seed
 
-    from scripts.masked_model import prepare_for_filling, start_from_minilm
+    from scripts.masked_model import set_bias_to_frequencies, start_from_minilm
     from utils.models.language_models import TransformerLanguageModel
     from utils.texts import MaskedLanguageModel
     from utils.tokens import train_tokenizer
 
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ValueError("a masked model is trained in one process")
     texts = language_model_texts(settings.corpus)
     if settings.start == "minilm":
-        model, frozen = start_from_minilm(settings.dropout), settings.frozen_layers
+        model, trained = start_from_minilm(texts["train"], settings.frozen_layers)
+        for module in model.model.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = settings.dropout
     else:
         tokenizer = train_tokenizer(texts["train"], "en", settings.vocabulary_size, lowercase=True, mask=True)
         set_seed(settings.seed)
-        names = ("width", "heads", "layers", "feed_forward_size", "dropout", "norm_first")
+        names = ("width", "heads", "layers", "feed_forward_size", "dropout")
         sizes = {name: getattr(settings, name) for name in names} | {"max_length": settings.window + 2}
-        model = MaskedLanguageModel(
-            TransformerLanguageModel(tokenizer.get_vocab_size(), False, **sizes), tokenizer
-        )
-        frozen = 0
-    parameters = prepare_for_filling(model, texts["train"], frozen)
+        network = TransformerLanguageModel(tokenizer.get_vocab_size(), False, **sizes)
+        model, trained = MaskedLanguageModel(network, tokenizer), list(network.parameters())
+        set_bias_to_frequencies(model, texts["train"])
     options = {name: getattr(settings, name) for name in ("window", "epoch_size", "mask_share")}
-    train = _language_model_training(model, texts, settings, groups=[(parameters, 1.0, 0)], **options)
+    train = _language_model_training(model, texts, settings, groups=[(trained, 1.0, 0)], **options)
     return "masked-language-model", model, train, "validation_log_probability"
 
 

@@ -1,24 +1,23 @@
-"""Translate a sentence on the command line, and see where the translator looked.
-
-python -m utils.translate --to fr "A man is riding a bicycle ."
-python -m utils.translate --to fr --show "A man is riding a bicycle ."
-python -m utils.translate --to fr --output alignment.png "A man is riding a bicycle ."
-"""
+"""Translate sentences on the command line, and see where the translator looked."""
 
 import argparse
 import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from utils.alignment import merge_into_words
-from utils.pretrained import CheckpointError
-from utils.translator import load_translator
+if TYPE_CHECKING:
+    from utils.translator import Translation
 
 
-def alignment_text(translation):
+def alignment_text(translation: "Translation") -> str:
     """The alignment as lines of text: each target word, and the source words it looked at most.
 
     Raises:
         ValueError: a translation without attention weights.
     """
+    from utils.alignment import merge_into_words
+
     if translation.attention_weights is None:
         raise ValueError("this translator has no attention, so there is no alignment to show")
     weights, sources, targets = merge_into_words(
@@ -33,50 +32,67 @@ def alignment_text(translation):
     return "\n".join(lines)
 
 
-def main(arguments=None):
-    """The command line of ``python -m utils.translate``."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line of ``hello translate``."""
     parser = argparse.ArgumentParser(
-        prog="python -m utils.translate", description="Translate English sentences."
+        prog="hello translate",
+        description="Translate English sentences. The shipped translators know descriptions of photographs.",
+        epilog='example: hello translate --to de --show "A black cat sleeps on a white chair ."',
     )
-    parser.add_argument("sentence", nargs="+", help="a sentence in quotation marks; several are possible")
-    parser.add_argument("--to", default="fr", choices=["fr", "de"], help="language (default fr)")
-    parser.add_argument("--model", default="gru-attention", help="which model (default gru-attention)")
-    parser.add_argument("--checkpoint", help="a folder instead of --to and --model")
-    parser.add_argument("--beam-size", type=int, default=5, help="candidates kept at each step (default 5)")
-    parser.add_argument("--show", action="store_true", help="print the alignment as text")
-    parser.add_argument("--output", metavar="FILE", help="draw the alignment of one sentence into FILE")
-    parser.add_argument("--preset", choices=["default", "paper"], default="default", help="look of --output")
-    parser.add_argument("--hide-end", action="store_true", help="leave the end token out of --output")
+    add = parser.add_argument
+    add("sentence", nargs="+", help="a sentence in quotation marks; several are possible")
+    add("--to", default="fr", choices=["fr", "de"], help="language (default fr)")
+    add("--model", default="gru-attention", help="gru-attention, transformer or, for fr, gru")
+    add("--checkpoint", metavar="FOLDER", help="a folder or a name instead of --to and --model")
+    add("--beam-size", type=int, default=5, help="candidates kept at each step (default 5)")
+    add("--show", action="store_true", help="print which words it looked at for each word")
+    add("--output", metavar="FILE", type=Path, help="draw that for one sentence: FILE.png, .svg or .pdf")
+    add("--preset", choices=["default", "paper"], default="default", help="look of --output")
+    add("--hide-end", action="store_true", help="leave the end token out of --output")
     options = parser.parse_args(arguments)
-    if options.output and len(options.sentence) > 1:
-        parser.error("--output draws one sentence; give one")
-    try:
-        translator = load_translator(options.checkpoint or f"multi30k-en-{options.to}-{options.model}")
-        translations = translator.translate(options.sentence, options.beam_size)
-        for translation in translations:
-            print(translation.text)
-            if options.show:
-                print(alignment_text(translation))
-        if options.output:
-            import matplotlib
+    if options.output:
+        check_output(parser, options.output)
+        if len(options.sentence) > 1:
+            parser.error("--output draws one sentence; give one")
+    from utils.translator import load_translator
 
-            matplotlib.use("agg")
-            from utils.plots import plot_alignment, use_style
+    translator = load_translator(options.checkpoint or f"multi30k-en-{options.to}-{options.model}")
+    translations = translator.translate(options.sentence, options.beam_size)
+    for translation in translations:
+        print(translation.text)
+        if options.show:
+            print(alignment_text(translation))
+    if options.output:
+        import matplotlib
 
-            use_style()
-            source, target = translator.languages
-            ax = plot_alignment(
-                translations[0],
-                preset=options.preset,
-                show_end=not options.hide_end,
-                source_language=source,
-                target_language=target,
-            )
-            ax.figure.savefig(options.output)
-            print(f"saved {options.output}")
-    except (CheckpointError, ValueError) as error:
-        sys.exit(f"error: {error}")
+        matplotlib.use("agg")
+        from utils.plots import plot_alignment, use_style
+
+        use_style()
+        source, target = translator.languages
+        ax = plot_alignment(
+            translations[0],
+            preset=options.preset,
+            show_end=not options.hide_end,
+            source_language=source,
+            target_language=target,
+        )
+        ax.figure.savefig(options.output)
+        print(f"saved {options.output}")
+
+
+def check_output(parser: argparse.ArgumentParser, path: Path) -> None:
+    """End with a usage error where a picture cannot be written."""
+    from matplotlib.figure import Figure
+
+    kinds = sorted(Figure().canvas.get_supported_filetypes())
+    if path.suffix.lower().removeprefix(".") not in kinds:
+        parser.error(f"--output {path} must end in one of {', '.join('.' + kind for kind in kinds)}")
+    if not path.absolute().parent.is_dir():
+        parser.error(f"--output {path}: there is no folder {path.parent}")
 
 
 if __name__ == "__main__":
-    main()
+    from scripts.command import main as hello
+
+    hello(["translate", *sys.argv[1:]])

@@ -350,9 +350,9 @@ def fit_language_model(
         return [(windows[rows],) for rows in drawn]
 
     def loss(network, batch):
-        if masked:
+        if masked:  # in one process, where the network is the model's own
             tokens, inputs, selected = batch
-            logits = model.logits_at(network, inputs, selected)  # [selected tokens, vocabulary]
+            logits = model.logits_at(inputs, selected)  # [selected tokens, vocabulary]
             return masked_language_model_loss(logits, tokens, selected), tokens.numel()
         (tokens,) = batch
         return language_model_loss(network(tokens)[0], tokens), tokens[:, 1:].numel()
