@@ -7,13 +7,13 @@ NBVAL := $(BIN)/python -m pytest --nbval --nbval-current-env --nbval-sanitize-wi
 
 # Threads that wait for work sleep, so that two programs do not starve one another.
 export OMP_WAIT_POLICY ?= PASSIVE
-export PYTHONUTF8 := 1
 
-.PHONY: help install run test check lab site figures claims lock test-browser clean
+.PHONY: help install run test test-notebooks check lab site figures claims lock test-browser clean
 
 help:
 	@echo "make run           execute every notebook; results in build/"
 	@echo "make test          style, types, tests, and every notebook against its stored outputs"
+	@echo "make test-notebooks  the last part of it alone"
 	@echo "make check         style, types and the fast tests, before every commit"
 	@echo "make lab           open the notebooks in JupyterLab"
 	@echo "make site          the notebooks as linked pages for reading without Jupyter, in build/site"
@@ -48,6 +48,9 @@ test: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/basedpyright
 	$(BIN)/python -m pytest -n 2 --random-order tests
+	$(MAKE) test-notebooks
+
+test-notebooks: $(INSTALLED)
 	CI=1 $(NBVAL) notebooks
 
 check: $(INSTALLED)

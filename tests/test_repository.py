@@ -91,7 +91,7 @@ def imported_modules(code):
 def test_the_parts_import_each_other_in_one_direction(monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
     broken = lint_imports(config_filename="pyproject.toml", no_cache=True)
-    assert broken == 0, capsys.readouterr().out
+    assert broken == 0, capsys.readouterr().out.partition("Broken contracts")[2]
 
 
 @every_notebook
@@ -139,7 +139,8 @@ def opened_without_encoding(code):
         text = {
             "read_text": not node.args,
             "write_text": len(node.args) < 2,
-            "open": not any("b" in mode for mode in modes)
+            "open": owner != "os"
+            and not any("b" in mode for mode in modes)
             and (bool(modes) or owner not in ("Image", "gzip", "webbrowser", "safetensors")),
             "NamedTemporaryFile": bool(modes) and not any("b" in mode for mode in modes),
             "run": "text" in given or "universal_newlines" in given,
