@@ -1,35 +1,109 @@
-"""scripts.prepare"""
+"""Verify everything that the notebooks load, and convert SmolLM2 once: what set-up does (`hello prepare`)."""
 
 import argparse
+import os
+import shutil
 import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from filelock import FileLock
+from tqdm.auto import tqdm
 
 from utils.pretrained import (
+    CACHE,
     CHECKPOINTS,
     CHECKSUM_FILE,
+    PACKAGES,
     CheckpointError,
-    convert_smollm2,
+    collect_problems,
     package_file,
-    packages,
+    smollm2_folder,
     verify_folder,
+    write_checksums,
 )
 
 
-def prepare():
-    """Verify everything that the notebooks load: the checkpoints and the packages; convert SmolLM2."""
-    for folder in sorted(path.parent for path in CHECKPOINTS.glob(f"*/{CHECKSUM_FILE}")):
-        verify_folder(folder)
-        print(f"verified {folder.name}")
-    for name in packages():
-        package_file(name)
-        print(f"verified {name}")
+def prepare() -> None:
+    """Verify the checkpoints and the packages, and convert SmolLM2.
+
+    Raises:
+        CheckpointError: what is missing or damaged, all of it, and how to get it.
+    """
+    folders = sorted(path.parent for path in CHECKPOINTS.glob(f"*/{CHECKSUM_FILE}"))
+    problems = collect_problems(verify_folder, folders) + collect_problems(package_file, PACKAGES)
+    if problems:
+        raise CheckpointError("\n".join(problems))
+    print(f"verified {len(folders)} checkpoints and the packages of {', '.join(PACKAGES)}")
     print(f"verified {convert_smollm2().name}")
 
 
-def main(arguments=None):
-    """The command line of ``python -m utils.pretrained``."""
-    parser = argparse.ArgumentParser(prog="python -m utils.pretrained")
-    parser.add_argument("command", choices=["prepare"], help="verify and convert models, during set-up")
-    parser.parse_args(arguments)
+def convert_smollm2() -> Path:
+    """Convert SmolLM2 from the GGUF file of its package, unless that was done before.
+
+    The result is written under another name and renamed at the end, so an interrupted conversion is never
+    taken for a whole one. Where it is whole, nothing is written: a read-only folder will do.
+
+    Returns:
+        The folder, which `transformers` can load.
+
+    Raises:
+        CheckpointError: the package is not installed (the message has the command) or damaged, or the
+            result cannot be written.
+    """
+    folder = smollm2_folder()
+    if not _problems(folder):
+        return folder
+    source = package_file("smollm2")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.parent / "smollm2.lock"):  # another process may be at it
+            if problems := _problems(folder):
+                print(*problems, f"Converting {source.name} takes about 20 seconds.", flush=True)
+                _convert_gguf(source, folder)
+    except PermissionError as error:
+        raise CheckpointError(
+            f"SmolLM2 has to be converted once, but {CACHE} cannot be written ({error.strerror}); say "
+            "`hello prepare` as a user who may write there"
+        ) from None
+    return folder
+
+
+def _problems(folder):
+    if not folder.is_dir():
+        return [f"{folder.name} is not there yet."]
+    return collect_problems(lambda path: verify_folder(path, "It is converted anew."), [folder])
+
+
+def _convert_gguf(source, folder):
+    from transformers import AutoModelForCausalLM, AutoTokenizer  # imported here, because it takes seconds
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    unfinished = folder.with_suffix(".unfinished")
+    for old in (folder, unfinished):
+        shutil.rmtree(old, ignore_errors=True)
+    file = {"gguf_file": source.name, "local_files_only": True}
+    with tqdm(total=3, desc="reading the weights", disable=bool(os.environ.get("CI"))) as progress:
+        model = AutoModelForCausalLM.from_pretrained(source.parent, dtype=torch.float32, **file)
+        progress.set_description("reading the tokeniser")
+        progress.update()
+        tokenizer = AutoTokenizer.from_pretrained(source.parent, **file)
+        progress.set_description("writing")
+        progress.update()
+        model.hf_quantizer, model.is_quantized = None, False  # the weights are plain numbers by now
+        del model.config.quantization_config
+        model.half().save_pretrained(unfinished)
+        tokenizer.save_pretrained(unfinished)
+        write_checksums(unfinished)
+        progress.update()
+    os.replace(unfinished, folder)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line of ``hello prepare``."""
+    argparse.ArgumentParser(prog="hello prepare", description=__doc__).parse_args(arguments)
     try:
         prepare()
     except CheckpointError as error:

@@ -1,62 +1,51 @@
-"""Tokenisation on the `tokenizers` library: sub-words for captions, whole words for the phrasebook.
+"""Tokenisation on the `tokenizers` library: sub-words for captions, whole words for the phrasebook; batches.
 
-For byte-pair encoding (Sennrich et al. 2016), words are cut into pieces that were frequent in the
-training text. A piece that begins a word starts with the sign ``▁``, which stands for the space before
-it, so a text can be put together again. Punctuation is always a piece of its own, and so are the two
-halves of "l'homme" and "man's": that way every piece belongs to exactly one word of an alignment.
-
-Batches of token ids, sentences of like length together, so that little is padded.
+For byte-pair encoding (Sennrich et al. 2016), words are cut into pieces that were frequent in the training
+text. A piece that begins a word starts with the sign ``▁``, which stands for the space before it, so a text
+can be put together again. Punctuation is always a piece of its own, and so are the two halves of "l'homme"
+and "man's": that way every piece belongs to exactly one word of an alignment.
 """
 
 import itertools
 import warnings
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import numpy
-import tokenizers
 import torch
-from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
+from tokenizers import processors as post
+from tokenizers.trainers import BpeTrainer, WordLevelTrainer
 
-LANGUAGE_NAMES = {"en": "English", "fr": "French", "de": "German"}
-
-
-PADDING, UNKNOWN, START, END = "<pad>", "<unk>", "<s>", "</s>"
-
-
-SPECIAL_TOKENS = [PADDING, UNKNOWN, START, END]  # their ids are 0, 1, 2, 3
-
-
-WORD_SIGN = "▁"  # stands for the space before a word
-
-
-MASK = "[MASK]"  # for models that fill gaps; only their tokenisers have it
-
-
-PADDING_ID, UNKNOWN_ID, START_ID, END_ID, MASK_ID = range(5)
-
+from utils.vocabulary import *  # noqa: F403 (the constants are looked for here, too)
+from utils.vocabulary import (
+    END,
+    END_ID,
+    MASK,
+    PADDING_ID,
+    SPECIAL_TOKENS,
+    START,
+    START_ID,
+    UNKNOWN,
+    WORD_SIGN,
+)
 
 # Where the apostrophe belongs: French elision ends a word with it, the English genitive begins one.
 _APOSTROPHES = {
     "en": (r" (?=(?:'s|'re|'ve|'ll|'d|'m|n't)\b)", "merged_with_next"),
     "fr": (r"(?<=\w') ", "merged_with_previous"),  # but "aujourd'hui" is one word
 }
-
-
 _APOSTROPHE = Regex("(?<!ujourd)'")
+# Format and control characters, such as a byte order mark, a soft hyphen or a space of no width.
+INVISIBLE = normalizers.Replace(Regex(r"[\p{Cf}\p{Cc}\x{34F}\x{FE00}-\x{FE0F}&&[^\s]]"), "")
+_SPELLING = [INVISIBLE, normalizers.NFC(), normalizers.Replace("’", "'")]
 
 
-FRAME = processors.TemplateProcessing(
-    single=f"{START} $A {END}", special_tokens=[(START, START_ID), (END, END_ID)]
-)
-
-
-def word_tokenizer(sentences, language):
-    """Make a tokeniser whose tokens are the words of the sentences.
-
-    Punctuation is split off, so "great!" and "great !" are the same, and decoding puts spaces between
-    all tokens.
+def word_tokenizer(sentences: Iterable[str], language: str) -> Tokenizer:
+    """Make a tokeniser whose tokens are the words of the sentences; "great!" and "great !" are the same.
 
     Args:
-        sentences: an iterable of strings.
+        sentences: what it shall know.
         language: "en", "fr" or "de"; decides how apostrophes are attached.
 
     Returns:
@@ -64,7 +53,7 @@ def word_tokenizer(sentences, language):
     """
     _, behaviour = _APOSTROPHES.get(language, (None, "isolated"))
     tokenizer = Tokenizer(models.WordLevel(unk_token=UNKNOWN))
-    tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Replace("’", "'")])
+    tokenizer.normalizer = normalizers.Sequence(_SPELLING)
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
             pre_tokenizers.WhitespaceSplit(),
@@ -72,17 +61,21 @@ def word_tokenizer(sentences, language):
             pre_tokenizers.Split(_APOSTROPHE, behaviour),
         ]
     )
-    tokenizer.post_processor = FRAME
-    trainer = trainers.WordLevelTrainer(special_tokens=SPECIAL_TOKENS, show_progress=False)
-    tokenizer.train_from_iterator(sentences, trainer)
-    return tokenizer
+    trainer = WordLevelTrainer(special_tokens=SPECIAL_TOKENS, show_progress=False)
+    return _trained(tokenizer, sentences, trainer)
 
 
-def train_tokenizer(sentences, language, vocabulary_size=4000, lowercase=False, mask=False):
+def train_tokenizer(
+    sentences: Iterable[str],
+    language: str,
+    vocabulary_size: int = 4000,
+    lowercase: bool = False,
+    mask: bool = False,
+) -> Tokenizer:
     """Learn a byte-pair encoding from sentences.
 
     Args:
-        sentences: an iterable of strings.
+        sentences: what to learn from.
         language: "en", "fr" or "de"; decides how apostrophes are attached.
         vocabulary_size: number of pieces, special tokens included.
         lowercase: whether capitals are read as small letters.
@@ -95,8 +88,7 @@ def train_tokenizer(sentences, language, vocabulary_size=4000, lowercase=False, 
     tokenizer = Tokenizer(models.BPE(unk_token=UNKNOWN, fuse_unk=True))
     tokenizer.normalizer = normalizers.Sequence(
         [
-            normalizers.NFC(),
-            normalizers.Replace("’", "'"),
+            *_SPELLING,
             normalizers.Replace(Regex(r"\s+"), " "),
             normalizers.Strip(),
             # "a bicycle ." and "a bicycle." are the same sentence
@@ -114,40 +106,54 @@ def train_tokenizer(sentences, language, vocabulary_size=4000, lowercase=False, 
         ]
     )
     tokenizer.decoder = decoders.Metaspace(replacement=WORD_SIGN, prepend_scheme="always")
-    tokenizer.post_processor = FRAME
-    special_tokens = SPECIAL_TOKENS + (
-        [tokenizers.AddedToken(MASK, lstrip=True, normalized=True)] if mask else []
+    special = SPECIAL_TOKENS + ([AddedToken(MASK, lstrip=True, normalized=True)] if mask else [])
+    trainer = BpeTrainer(
+        vocab_size=vocabulary_size, special_tokens=special, min_frequency=2, show_progress=False
     )
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocabulary_size, special_tokens=special_tokens, min_frequency=2, show_progress=False
+    return _trained(tokenizer, sentences, trainer)
+
+
+def _trained(tokenizer, sentences, trainer):
+    tokenizer.post_processor = post.TemplateProcessing(
+        single=f"{START} $A {END}", special_tokens=[(START, START_ID), (END, END_ID)]
     )
     tokenizer.train_from_iterator(sentences, trainer)
+    return read_as_text(tokenizer)
+
+
+def read_as_text(tokenizer: Tokenizer) -> Tokenizer:
+    """Let a tokeniser take "<pad>" for text where a reader writes it; only a ``[MASK]`` keeps its meaning."""
+    tokenizer.encode_special_tokens = tokenizer.token_to_id(MASK) is None
     return tokenizer
 
 
-def check_texts(texts, name="text"):
-    """Refuse texts that cannot be read.
+def load_tokenizer(path: str | Path) -> Tokenizer:
+    """Read a tokeniser of this project from its JSON file."""
+    return read_as_text(Tokenizer.from_file(str(path)))
 
-    Args:
-        texts: a list.
-        name: what a message calls one of them.
+
+def check_texts(texts: Sequence, name: str = "text") -> None:
+    """Refuse texts that cannot be read; a message gives the place, and calls a text by ``name``.
 
     Raises:
-        TypeError, ValueError: a text that is not a string, or is empty; the message gives its place.
+        TypeError, ValueError: a text that is not a string, or is empty.
     """
     for position, text in enumerate(texts):
         if not isinstance(text, str):
             raise TypeError(f"{name} {position} must be a string, not {type(text).__name__}: {text!r}")
-        if not text.strip():
+        if not INVISIBLE.normalize_str(text).strip():
             raise ValueError(f"{name} {position} is empty; give at least one word")
 
 
-def encode_texts(tokenizer, texts):
-    """Token ids of each text, a list of lists.
+def check_count(name: str, value: int, most: int | None = None) -> None:
+    """Refuse an argument that is no integer from 1 to ``most`` (None: no limit) with a ValueError."""
+    if not isinstance(value, int) or value < 1 or (most is not None and value > most):
+        limit = "at least 1" if most is None else f"from 1 to {most}"
+        raise ValueError(f"{name} must be an integer of {limit}, not {value!r}")
 
-    Args:
-        tokenizer: a ``tokenizers.Tokenizer``; where it truncates, a warning names the texts.
-        texts: a list of strings.
+
+def encode_texts(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
+    """Token ids of each text; where the tokeniser truncates, a warning names the texts.
 
     Raises:
         TypeError, ValueError: a text that is not a string, or is empty; the message gives its place.
@@ -156,7 +162,7 @@ def encode_texts(tokenizer, texts):
     encodings = tokenizer.encode_batch(list(texts))
     cut = [position for position, encoding in enumerate(encodings) if encoding.overflowing]
     if cut:
-        longest = tokenizer.truncation["max_length"]
+        longest = (tokenizer.truncation or {})["max_length"]
         warnings.warn(
             f"{len(cut)} of {len(encodings)} texts are longer than {longest} tokens and were cut off, the "
             f"first of them text {cut[0]}",
@@ -165,24 +171,26 @@ def encode_texts(tokenizer, texts):
     return [encoding.ids for encoding in encodings]
 
 
-def pad(sequences, padding_id=PADDING_ID):
+def pad(sequences: Sequence, padding_id: int = PADDING_ID) -> torch.Tensor:
     """Stack lists of token ids into one tensor of shape [batch, longest], filled up at the end."""
     return torch.nn.utils.rnn.pad_sequence(
         [torch.as_tensor(sequence) for sequence in sequences], batch_first=True, padding_value=padding_id
     )
 
 
-def bucketed_batches(lengths, batch_size, seed, batches_per_bucket=50):
+def bucketed_batches(
+    lengths: Sequence, batch_size: int, seed: int | list[int], batches_per_bucket: int = 50
+) -> list[list[int]]:
     """Shuffle, then sort by length inside buckets, then cut into batches and shuffle those.
 
     Args:
         lengths: one sort key (an integer, or a tuple of them) for each example.
         batch_size: examples in a batch; the last may be smaller.
-        seed: an integer or a list of integers; the same seed gives the same batches.
+        seed: the same seed gives the same batches.
         batches_per_bucket: more sorts better, fewer shuffles better.
 
     Returns:
-        A list of lists of example indices that holds every index exactly once.
+        Lists of example indices that hold every index exactly once.
     """
     generator = numpy.random.default_rng(seed)
     order = generator.permutation(len(lengths))
@@ -194,44 +202,33 @@ def bucketed_batches(lengths, batch_size, seed, batches_per_bucket=50):
     return [batches[i] for i in generator.permutation(len(batches))]
 
 
-def sorted_batches(lengths, batch_size):
-    """Cut examples into batches of nearly equal length, shortest first: a list of lists of indices."""
+def sorted_batches(lengths: Sequence[int], batch_size: int) -> list[list[int]]:
+    """Cut examples into batches of nearly equal length, shortest first: lists of indices."""
+    check_count("batch_size", batch_size)
     order = sorted(range(len(lengths)), key=lambda index: lengths[index])
     return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
 
 
-def framed_windows(ids, size, first=0):
-    """Cut a long text into windows that each begin with ``<s>`` and end with ``</s>``.
+def framed_windows(ids: list[int], size: int) -> list[list[int]]:
+    """Cut a long text into windows that begin and end as it does, with ``<s>`` and ``</s>``.
 
     Args:
         ids: the token ids of a text, ``<s>`` and ``</s>`` included.
         size: tokens of a window, at most, with both.
-        first: ordinary tokens of the first window; 0 makes it as long as the others.
-
-    Returns:
-        A list of lists of token ids, which hold every ordinary token once, in order.
 
     Raises:
-        ValueError: windows too small for a token, or a first window that is longer than the others.
+        ValueError: windows too small for a token.
     """
-    inside = size - 2
-    if inside < 1 or not 0 <= first <= inside:
-        raise ValueError(f"windows of {size} tokens hold {inside} of a text; the first cannot hold {first}")
-    text = ids[1:-1]
-    cuts = [0, *range(first or inside, len(text), inside), len(text)]
-    return [[START_ID, *text[a:b], END_ID] for a, b in itertools.pairwise(cuts)]
+    if size < 3:
+        raise ValueError(f"windows of {size} tokens, with the first and the last, hold nothing of a text")
+    cuts = [*range(1, len(ids) - 1, size - 2), len(ids) - 1]
+    return [[ids[0], *ids[a:b], ids[-1]] for a, b in itertools.pairwise(cuts)]
 
 
-def translation_batches(source_ids, target_ids, batch_size, seed):
-    """Cut sentence pairs into bucketed batches.
-
-    Args:
-        source_ids, target_ids: as many lists of token ids.
-        batch_size, seed: those of ``bucketed_batches``.
-
-    Returns:
-        A list of pairs of tensors, [batch, source] and [batch, target], padded at the end.
-    """
+def translation_batches(
+    source_ids: list[list[int]], target_ids: list[list[int]], batch_size: int, seed: int | list[int]
+) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Cut sentence pairs into bucketed batches: [batch, source] and [batch, target], padded at the end."""
     lengths = [(len(target), len(source)) for source, target in zip(source_ids, target_ids, strict=True)]
     return [
         (pad([source_ids[i] for i in batch]), pad([target_ids[i] for i in batch]))

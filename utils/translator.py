@@ -1,34 +1,24 @@
-"""Translators: a model and its two tokenisers together, saved, verified, loaded and used as one."""
+"""Translators: a network and its two tokenisers together, saved, verified, loaded and used as one."""
 
 import difflib
-import json
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from huggingface_hub import ModelHubMixin
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 from tokenizers.models import WordLevel
 
 from utils.models.recurrent import RecurrentTranslationModel
 from utils.models.transformer import TransformerTranslationModel
-from utils.pretrained import CheckpointError, load_weights, save_weights, verify_folder, write_checksums
-from utils.tokens import (
-    END_ID,
-    PADDING_ID,
-    SPECIAL_TOKENS,
-    START_ID,
-    UNKNOWN_ID,
-    check_texts,
-    pad,
-    sorted_batches,
-)
+from utils.pretrained import load_network, open_checkpoint, save_checkpoint
+from utils.tokens import check_count, check_texts, load_tokenizer, pad, sorted_batches
+from utils.vocabulary import END_ID, PADDING_ID, SPECIAL_TOKENS, START_ID, UNKNOWN_ID, WORD_SIGN
 
-MODEL_TYPES = {
-    "recurrent-translation": RecurrentTranslationModel,
-    "transformer-translation": TransformerTranslationModel,
-}
+Network = RecurrentTranslationModel | TransformerTranslationModel
+NETWORKS = {network.__name__: network for network in (RecurrentTranslationModel, TransformerTranslationModel)}
 
 
 @dataclass
@@ -37,12 +27,12 @@ class Translation:
 
     Attributes:
         text: the translation as plain text.
-        source_tokens: the pieces that the encoder read, ``</s>`` at the end included. A character
-            that the tokeniser does not know is shown as it is, but the encoder read ``<unk>``.
+        source_tokens: the pieces that the encoder read, ``</s>`` at the end included. A character that
+            the tokeniser does not know is shown as it is, but the encoder read ``<unk>``.
         target_tokens: the pieces that were written, ``</s>`` included if it was reached.
-        score: mean log-probability of a target token.
-        attention_weights: a tensor of shape [target, source]; row t holds the weights that were used
-            to *predict* ``target_tokens[t]``, and sums to 1. None for a model without attention.
+        score: mean log-probability of a target token, in nats.
+        attention_weights: [target, source]; row t holds the weights that were used to *predict*
+            ``target_tokens[t]``, and sums to 1. None for a network without attention.
     """
 
     text: str
@@ -53,147 +43,150 @@ class Translation:
 
 
 class Translator(ModelHubMixin):
-    """A trained model with the tokenisers of its two languages.
+    """A trained network with the tokenisers of its two languages; taught in notebooks 01 and 02.
 
-    ``save_pretrained(folder)`` writes it, ``load_translator(folder)`` reads it, and
-    ``push_to_hub(name)`` publishes it on the Hugging Face Hub.
+    ``save_pretrained(folder)`` writes it, ``load_translator(folder)`` reads it. ``push_to_hub(name)``
+    publishes it on the Hugging Face Hub, from where ``load_translator(name)`` fetches it.
 
     Args:
-        model: a translation model of this project.
+        model: a translation network of this project.
         source_tokenizer, target_tokenizer: ``tokenizers.Tokenizer`` objects.
         languages: the pair of codes, such as ("en", "fr").
         training_length: longest source sentence seen in training, in pieces; longer ones warn.
     """
 
-    def __init__(self, model, source_tokenizer, target_tokenizer, languages, training_length):
+    def __init__(
+        self,
+        model: Network,
+        source_tokenizer: Tokenizer,
+        target_tokenizer: Tokenizer,
+        languages: Sequence[str],
+        training_length: int,
+    ):
         self.model = model
         self.source_tokenizer = source_tokenizer
         self.target_tokenizer = target_tokenizer
         self.languages = tuple(languages)
         self.training_length = training_length
 
-    def translate(self, sentences, beam_size=1, batch_size=64):
+    def translate(
+        self, sentences: str | Sequence[str], beam_size: int = 1, batch_size: int = 64
+    ) -> list[Translation]:
         """Translate sentences.
 
         Args:
-            sentences: a list of strings, or one string.
+            sentences: several, or one string.
             beam_size: number of candidates that are kept at each step; 1 is greedy.
             batch_size: sentences translated together.
 
         Returns:
-            A list of ``Translation``, in the order of the sentences.
+            The translations, in the order of the sentences.
 
         Raises:
-            TypeError, ValueError: a sentence that is not text, is empty, or has no known character;
-                the message gives its position. Nothing is translated then.
+            TypeError, ValueError: a sentence that is not text, is empty, or has no known character; the
+                message gives its position. Or a size that cannot be. Nothing is translated then.
         """
-        if beam_size < 1:
-            raise ValueError(f"beam_size must be at least 1, not {beam_size}")
+        check_count("beam_size", beam_size, self.target_tokenizer.get_vocab_size())
+        check_count("batch_size", batch_size)
         sentences = [sentences] if isinstance(sentences, str) else list(sentences)
         encodings = self._encode(sentences, self.source_tokenizer, "sentence")
-        results = [None] * len(encodings)
+        results = {}
         self.model.eval()
         for chunk in sorted_batches([len(encoding.ids) for encoding in encodings], batch_size):
             source = pad([encodings[index].ids[1:] for index in chunk]).to(self._device())
             for index, found in zip(chunk, beam_search(self.model, source, beam_size), strict=True):
-                token_ids, score, weights = found
-                target_tokens = [self.target_tokenizer.id_to_token(token_id) for token_id in token_ids]
-                results[index] = Translation(
-                    self.target_tokenizer.decode(token_ids),
-                    _pieces(sentences[index], encodings[index]),
-                    target_tokens,
-                    score,
-                    weights,
-                )
-        return results
+                ids, score, weights = found
+                pieces = _pieces(sentences[index], encodings[index])
+                tokens = [str(self.target_tokenizer.id_to_token(i)) for i in ids]
+                text = self.target_tokenizer.decode(ids)
+                results[index] = Translation(text, pieces, tokens, score, weights)
+        return [results[index] for index in range(len(encodings))]
 
     @torch.no_grad()
-    def align(self, sources, targets, batch_size=64):
-        """Score given translations, and see where the model looks while it predicts them.
+    def align(
+        self, sources: Sequence[str], targets: Sequence[str], batch_size: int = 64
+    ) -> list[Translation]:
+        """Score given translations, and see where the network looks while it predicts them.
 
         Args:
-            sources, targets: lists of strings of equal length.
+            sources, targets: as many sentences in both languages.
             batch_size: pairs that are read together.
 
         Returns:
-            A list of ``Translation`` of the given targets.
+            A ``Translation`` of each given target.
+
+        Raises:
+            TypeError, ValueError: as in ``translate``; or not as many targets as sources.
         """
+        check_count("batch_size", batch_size)
         sources, targets = list(sources), list(targets)
-        source_encodings = self._encode(sources, self.source_tokenizer, "source")
-        target_encodings = self._encode(targets, self.target_tokenizer, "target")
+        read = self._encode(sources, self.source_tokenizer, "source")
+        written = self._encode(targets, self.target_tokenizer, "target")
         if len(sources) != len(targets):
             raise ValueError(
                 f"as many targets as sources are needed: {len(sources)} sources, {len(targets)} targets"
             )
         results = []
         self.model.eval()
-        for start in range(0, len(source_encodings), batch_size):
-            source_ids = [e.ids[1:] for e in source_encodings[start : start + batch_size]]
-            target_ids = [e.ids for e in target_encodings[start : start + batch_size]]
-            source, target = pad(source_ids).to(self._device()), pad(target_ids).to(self._device())
+        for start in range(0, len(read), batch_size):
+            chunk = range(start, min(start + batch_size, len(read)))
+            source = pad([read[i].ids[1:] for i in chunk]).to(self._device())
+            target = pad([written[i].ids for i in chunk]).to(self._device())
             logits, weights = self.model.decode(target[:, :-1], self.model.encode(source))
-            log_probabilities = logits.float().log_softmax(dim=-1).gather(2, target[:, 1:, None])
-            for row, (source_id, target_id) in enumerate(zip(source_ids, target_ids, strict=True)):
-                length = len(target_id) - 1
-                score = log_probabilities[row, :length].mean().item()
-                row_weights = None if weights is None else weights[row, :length, : len(source_id)].cpu()
-                index = start + row
-                results.append(
-                    Translation(
-                        targets[index],
-                        _pieces(sources[index], source_encodings[index]),
-                        _pieces(targets[index], target_encodings[index]),
-                        score,
-                        row_weights,
-                    )
-                )
+            found = logits.float().log_softmax(dim=-1).gather(2, target[:, 1:, None])
+            for row, i in enumerate(chunk):
+                width, length = len(read[i].ids) - 1, len(written[i].ids) - 1  # without <s>
+                pieces = _pieces(sources[i], read[i]), _pieces(targets[i], written[i])
+                seen = None if weights is None else weights[row, :length, :width].cpu()
+                results.append(Translation(targets[i], *pieces, found[row, :length].mean().item(), seen))
         return results
 
-    def _encode(self, sentences, tokenizer, name):
+    def _encode(self, sentences: list[str], tokenizer: Tokenizer, name: str) -> list[Encoding]:
         check_texts(sentences, name)
         encodings = tokenizer.encode_batch(sentences)
-        for position, encoding in enumerate(encodings):
+        for position, (sentence, encoding) in enumerate(zip(sentences, encodings, strict=True)):
             if isinstance(tokenizer.model, WordLevel) and UNKNOWN_ID in encoding.ids:
-                place = encoding.offsets[encoding.ids.index(UNKNOWN_ID)]
-                word = sentences[position][slice(*place)]
+                word = sentence[slice(*encoding.offsets[encoding.ids.index(UNKNOWN_ID)])]
                 close = difflib.get_close_matches(word, tokenizer.get_vocab(), n=3, cutoff=0.5)
                 raise ValueError(
                     f"{name} {position} has a word that this translator does not know: {word!r}; "
                     + (f"the closest that it knows are {close}" if close else "nothing like it is known")
                 )
-            if all(token in (*SPECIAL_TOKENS, "▁") for token in encoding.tokens):
+            if all(token in (*SPECIAL_TOKENS, WORD_SIGN) for token in encoding.tokens):
                 raise ValueError(
-                    f"{name} {position} has no character that this translator knows: "
-                    f"{sentences[position]!r}; it reads the alphabet of its training text"
+                    f"{name} {position} has no character that this translator knows: {sentence!r}; it reads "
+                    "the alphabet of its training text"
                 )
-            if name == "sentence" and len(encoding.ids) - 1 > self.training_length:
-                warnings.warn(
-                    f"{name} {position} has {len(encoding.ids) - 1} pieces, but no sentence in training "
-                    f"had more than {self.training_length}: expect a poor translation",
-                    stacklevel=3,
-                )
+            if name == "sentence":
+                self._warn(f"{name} {position}", sentence, len(encoding.ids) - 1)
         return encodings
+
+    def _warn(self, name, sentence, length):
+        if length > self.training_length:
+            warnings.warn(
+                f"{name} has {length} pieces, but no sentence in training had more than "
+                f"{self.training_length}: expect a poor translation",
+                stacklevel=4,
+            )
+        if sentence.isupper() and sum(map(str.isalpha, sentence)) > 3:
+            warnings.warn(
+                f"{name} is all in capital letters, as no sentence in training was: expect a poor "
+                "translation, or write it in small letters",
+                stacklevel=4,
+            )
 
     def _device(self):
         return next(self.model.parameters()).device
 
-    def _save_pretrained(self, save_directory):
-        folder = Path(save_directory)
-        save_weights(self.model, folder)
-        self.source_tokenizer.save(str(folder / "source_tokenizer.json"))
-        self.target_tokenizer.save(str(folder / "target_tokenizer.json"))
-        config = {
-            "model_type": next(k for k, v in MODEL_TYPES.items() if isinstance(self.model, v)),
-            "languages": list(self.languages),
-            "training_length": self.training_length,
-            "model": self.model.config,
-        }
-        (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
-        write_checksums(folder)
+    def _save_pretrained(self, save_directory: Path) -> None:
+        tokenizers = {"source_tokenizer": self.source_tokenizer, "target_tokenizer": self.target_tokenizer}
+        settings = {"languages": self.languages, "training_length": self.training_length}
+        save_checkpoint(save_directory, self.model, tokenizers, **settings)
 
     @classmethod
-    def _from_pretrained(cls, *, model_id, **_):
-        return load_translator(model_id)
+    def from_pretrained(cls, name: str | Path, **_) -> "Translator":
+        """``load_translator``."""
+        return load_translator(name)
 
 
 def _pieces(sentence, encoding):
@@ -202,48 +195,38 @@ def _pieces(sentence, encoding):
     return [sentence[slice(*place)] if i == UNKNOWN_ID else token for i, token, place in pieces][1:]
 
 
-def load_translator(path):
-    """Load a translator from a folder on this machine; nothing is ever downloaded.
+def load_translator(name: str | Path) -> Translator:
+    """Load a translator, in evaluation mode, with weights in single precision.
 
     Args:
-        path: a folder that ``save_pretrained`` wrote, such as
-            "data/checkpoints/multi30k-en-fr-gru-attention".
-
-    Returns:
-        A ``Translator`` in evaluation mode, with weights in single precision.
+        name: a name in ``data/checkpoints``, such as "multi30k-en-fr-gru-attention"; a folder; or
+            "user/name" on the Hugging Face Hub.
 
     Raises:
-        CheckpointError: the folder or a file is missing, a checksum differs, or the weights belong
-            to another model.
+        CheckpointError: the folder or a file is missing, a checksum differs, or the weights belong to
+            another network.
     """
-    folder = verify_folder(path)
-    config = json.loads((folder / "config.json").read_text())
-    model_type = config.get("model_type")
-    if model_type not in MODEL_TYPES:
-        raise CheckpointError(
-            f"{folder} holds a model of type {model_type!r}, not a translator; "
-            f"translators have one of the types {sorted(MODEL_TYPES)}"
-        )
-    model = MODEL_TYPES[model_type](**config["model"])
-    load_weights(model, folder)
+    folder, config = open_checkpoint(name, NETWORKS, "translator")
     return Translator(
-        model.eval(),
-        Tokenizer.from_file(str(folder / "source_tokenizer.json")),
-        Tokenizer.from_file(str(folder / "target_tokenizer.json")),
+        load_network(folder, NETWORKS[config["model_type"]]),
+        load_tokenizer(folder / "source_tokenizer.json"),
+        load_tokenizer(folder / "target_tokenizer.json"),
         config["languages"],
         config["training_length"],
     )
 
 
 @torch.no_grad()
-def beam_search(model, source, beam_size=1):
+def beam_search(
+    model: Network, source: torch.Tensor, beam_size: int = 1
+) -> list[tuple[list[int], float, torch.Tensor | None]]:
     """Search for the best target sentences, all sentences and candidates of a batch at once.
 
-    Candidates are ranked by mean log-probability per token, so that short ones are not preferred.
-    A target may be twice as long as its source, and ten pieces more.
+    Candidates are ranked by mean log-probability per token, so that short ones are not preferred. A target
+    may be twice as long as its source, and ten pieces more.
 
     Args:
-        model: a translation model with ``encode``, ``start`` and ``step``.
+        model: a translation network with ``encode``, ``start`` and ``step``.
         source: token ids [batch, source], padded at the end.
         beam_size: candidates for each sentence; 1 is greedy search.
 

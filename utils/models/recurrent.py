@@ -1,21 +1,24 @@
 """The recurrent encoder-decoder, with and without attention.
 
-One class serves both, so that the two differ in nothing but attention: the encoder, the decoder,
-their widths and the output layer are the same objects. What changes is the *context* that the
-decoder reads at each step. Without attention it is the encoder's last hidden state, always the same
-(Cho et al. 2014, section 2.2). With attention it is a mixture of all of the encoder's states, mixed
-anew at each step (Bahdanau, Cho and Bengio 2015, section 3.1).
+One class serves both, so that the two differ in nothing but attention: the encoder, the decoder, their
+widths and the output layer are the same. What changes is the *context* that the decoder reads at each
+step. Without attention it is the encoder's last hidden state, always the same (Cho et al. 2014, section
+2.2). With attention it is a mixture of all of the encoder's states, mixed anew at each step (Bahdanau, Cho
+and Bengio 2015, section 3.1).
 """
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from utils.tokens import PADDING_ID
+from utils.models import HubModel
+from utils.vocabulary import PADDING_ID
 
 
 class AdditiveAttention(nn.Module):
     """Bahdanau's attention: score(s, h) = v · tanh(W s + U h) (Bahdanau et al. 2015, appendix A.1.2).
+
+    Built in notebook 02, *One look, by hand*.
 
     Args:
         query_size: width of the decoder state s that asks.
@@ -23,17 +26,17 @@ class AdditiveAttention(nn.Module):
         attention_size: width of the hidden layer in which the two are compared.
     """
 
-    def __init__(self, query_size, value_size, attention_size):
+    def __init__(self, query_size: int, value_size: int, attention_size: int):
         super().__init__()
         self.query_projection = nn.Linear(query_size, attention_size, bias=False)
         self.key_projection = nn.Linear(value_size, attention_size, bias=False)
         self.score = nn.Linear(attention_size, 1, bias=False)
 
-    def project_keys(self, values):
+    def project_keys(self, values: Tensor) -> Tensor:
         """U h for all encoder states: the same at every step, so computed once per source."""
         return self.key_projection(values)  # [batch, source, attention_size]
 
-    def forward(self, query, keys, values, mask):
+    def forward(self, query: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Weigh the values for one decoder step.
 
         Args:
@@ -52,11 +55,13 @@ class AdditiveAttention(nn.Module):
         return context, weights
 
 
-class RecurrentTranslationModel(nn.Module):
+class RecurrentTranslationModel(HubModel):
     """A pair of gated recurrent networks that reads one sentence and writes another.
 
+    Built in notebook 01, *The pair*; its attention in notebook 02, *One look, by hand*.
+
     Args:
-        source_vocabulary_size, target_vocabulary_size: number of sub-word pieces on either side.
+        source_vocabulary_size, target_vocabulary_size: number of pieces on either side.
         attention: whether the decoder mixes all encoder states anew at each step.
         embedding_size: width of the token vectors.
         hidden_size: width of a state, in the encoder (both directions together) and the decoder.
@@ -69,26 +74,17 @@ class RecurrentTranslationModel(nn.Module):
 
     def __init__(
         self,
-        source_vocabulary_size,
-        target_vocabulary_size,
-        attention=True,
-        embedding_size=192,
-        hidden_size=256,
-        bidirectional=True,
-        dropout=0.3,
+        source_vocabulary_size: int,
+        target_vocabulary_size: int,
+        attention: bool = True,
+        embedding_size: int = 192,
+        hidden_size: int = 256,
+        bidirectional: bool = True,
+        dropout: float = 0.3,
     ):
         super().__init__()
         if bidirectional and hidden_size % 2:
             raise ValueError(f"hidden_size must be even for two directions, not {hidden_size}")
-        self.config = {
-            "source_vocabulary_size": source_vocabulary_size,
-            "target_vocabulary_size": target_vocabulary_size,
-            "attention": attention,
-            "embedding_size": embedding_size,
-            "hidden_size": hidden_size,
-            "bidirectional": bidirectional,
-            "dropout": dropout,
-        }
         self.source_embedding = nn.Embedding(source_vocabulary_size, embedding_size, padding_idx=PADDING_ID)
         self.target_embedding = nn.Embedding(target_vocabulary_size, embedding_size, padding_idx=PADDING_ID)
         self.encoder = nn.GRU(
@@ -111,7 +107,7 @@ class RecurrentTranslationModel(nn.Module):
             with torch.no_grad():
                 embedding.weight[PADDING_ID].zero_()
 
-    def forward(self, source, target_in):
+    def forward(self, source: Tensor, target_in: Tensor) -> Tensor:
         """Predict every next token at once, given the true tokens before it (teacher forcing).
 
         Args:
@@ -124,13 +120,13 @@ class RecurrentTranslationModel(nn.Module):
         """
         return self.decode(target_in, self.encode(source))[0]
 
-    def encode(self, source):
+    def encode(self, source: Tensor) -> dict[str, Tensor]:
         """Read the source sentences.
 
         Returns:
-            What the decoder may look at, a dictionary of tensors with the batch first: ``last``
-            [batch, hidden_size], the encoder's last hidden state, and with attention also ``states``
-            and ``keys`` [batch, source, hidden_size] and ``mask`` [batch, source].
+            What the decoder may look at, tensors with the batch first: ``last`` [batch, hidden_size], the
+            encoder's last hidden state, and with attention also ``states`` and ``keys``
+            [batch, source, hidden_size] and ``mask`` [batch, source].
         """
         mask = source != PADDING_ID
         embedded = self.dropout(self.source_embedding(source))  # [batch, source, embedding_size]
@@ -148,11 +144,11 @@ class RecurrentTranslationModel(nn.Module):
             memory["mask"] = mask
         return memory
 
-    def start(self, memory):
-        """The decoder's state before the first step: a dictionary of tensors with the batch first."""
+    def start(self, memory: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The decoder's state before the first step, with the batch first."""
         return {"hidden": torch.tanh(self.bridge(memory["last"]))}  # [batch, hidden_size]
 
-    def decode(self, target_in, memory):
+    def decode(self, target_in: Tensor, memory: dict[str, Tensor]) -> tuple[Tensor, Tensor | None]:
         """Run the decoder over given tokens; the arguments are those of ``forward`` and ``step``.
 
         Returns:
@@ -175,7 +171,9 @@ class RecurrentTranslationModel(nn.Module):
         logits = self._project(embedded, torch.cat(contexts, dim=1), torch.cat(states, dim=1))
         return logits, torch.stack(weights, dim=1)
 
-    def step(self, token, state, memory):
+    def step(
+        self, token: Tensor, state: dict[str, Tensor], memory: dict[str, Tensor]
+    ) -> tuple[Tensor, dict[str, Tensor], Tensor | None]:
         """Decode one token, as in translating: what was written last is what is read next.
 
         Args:
@@ -194,9 +192,8 @@ class RecurrentTranslationModel(nn.Module):
 
     def _advance(self, embedded, hidden, memory):
         # The state *before* the step asks: it has not seen the token that is about to be predicted.
-        if self.attention is None:
-            context, weights = memory["last"], None
-        else:
+        context, weights = memory["last"], None
+        if self.attention is not None:
             context, weights = self.attention(
                 hidden.squeeze(0), memory["keys"], memory["states"], memory["mask"]
             )

@@ -1,28 +1,36 @@
 """The Transformer, encoder and decoder (Vaswani et al. 2017).
 
 Where a recurrent network passes a state from word to word, here every position looks at all others of
-its layer at once. The layers are those of the paper's figure 1. Two choices that the field made later
-are switches: the norm before each sub-layer instead of after it, and learned positions.
+its layer at once. The layers are those of the paper's figure 1; the norm may stand before each sub-layer
+instead of after it, as the field chose later.
 
 A mask is True where a position may be looked at, and has a shape that fits [batch, heads, queries, keys].
 """
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from utils.tokens import PADDING_ID
+from utils.models import HubModel
+from utils.vocabulary import PADDING_ID
 
 
-def causal_mask(length, device=None):
-    """The mask of a decoder: position t may look at positions 0 to t. Shape [length, length]."""
+def causal_mask(length: int, device: torch.device | None = None) -> Tensor:
+    """The mask of a decoder: position t may look at positions 0 to t. Shape [length, length].
+
+    Built in notebook 02, *Self-attention, by hand*.
+    """
     return torch.ones(length, length, dtype=torch.bool, device=device).tril()
 
 
-def sinusoidal_positions(length, width, device=None):
+def sinusoidal_positions(length: int, width: int, device: torch.device | None = None) -> Tensor:
     """A vector for each position (Vaswani et al. 2017, section 3.5).
+
+    Built in notebook 02, *Self-attention, by hand*.
 
     Returns:
         [length, width]: sines in the even columns and cosines in the odd ones, with wavelengths that
@@ -38,8 +46,12 @@ def sinusoidal_positions(length, width, device=None):
     return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)
 
 
-def scaled_dot_product_attention(queries, keys, values, mask=None):
+def scaled_dot_product_attention(
+    queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """softmax(Q Kᵀ / √d) V (Vaswani et al. 2017, equation 1).
+
+    Built in notebook 02, *Self-attention, by hand*.
 
     Args:
         queries: [..., queries, d].
@@ -59,6 +71,8 @@ def scaled_dot_product_attention(queries, keys, values, mask=None):
 class MultiHeadAttention(nn.Module):
     """Attention with several heads, each with its own queries, keys and values (section 3.2.2).
 
+    Built in notebook 02, *Self-attention, by hand*.
+
     Args:
         width: width of the vectors that come in and go out.
         heads: number of heads; each is ``width / heads`` wide.
@@ -67,7 +81,7 @@ class MultiHeadAttention(nn.Module):
         ValueError: a width that the heads cannot share evenly.
     """
 
-    def __init__(self, width, heads):
+    def __init__(self, width: int, heads: int):
         super().__init__()
         if width % heads:
             raise ValueError(
@@ -79,11 +93,13 @@ class MultiHeadAttention(nn.Module):
         self.value_projection = nn.Linear(width, width)
         self.output_projection = nn.Linear(width, width)
 
-    def project_keys(self, inputs):
+    def project_keys(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values of [batch, keys, width], each [batch, heads, keys, width / heads]."""
         return self._split(self.key_projection(inputs)), self._split(self.value_projection(inputs))
 
-    def forward(self, inputs, keys, values, mask=None):
+    def forward(
+        self, inputs: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Let each of [batch, queries, width] look at keys and values that ``project_keys`` made.
 
         Returns:
@@ -101,7 +117,8 @@ class TransformerLayer(nn.Module):
     """One layer of the encoder; with ``cross_attention``, one of the decoder (section 3.1).
 
     Self-attention, then attention to the encoder's output if there is one, then the feed-forward
-    network: each is added to its own input, which a layer norm evens out.
+    network: each is added to its own input, which a layer norm evens out. Built in notebook 02, *The
+    Transformer*, and in notebook 04, *One block, two masks*.
 
     Args:
         width, heads, feed_forward_size: widths of the vectors and of the feed-forward network.
@@ -113,7 +130,14 @@ class TransformerLayer(nn.Module):
     """
 
     def __init__(
-        self, width, heads, feed_forward_size, dropout, norm_first, cross_attention=False, activation=F.relu
+        self,
+        width: int,
+        heads: int,
+        feed_forward_size: int,
+        dropout: float,
+        norm_first: bool,
+        cross_attention: bool = False,
+        activation: Callable[[Tensor], Tensor] = F.relu,
     ):
         super().__init__()
         self.norm_first = norm_first
@@ -127,7 +151,14 @@ class TransformerLayer(nn.Module):
         self.feed_forward_norm = nn.LayerNorm(width)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, inputs, mask=None, past=None, memory=None, memory_mask=None):
+    def forward(
+        self,
+        inputs: Tensor,
+        mask: Tensor | None = None,
+        past: tuple[Tensor, Tensor] | None = None,
+        memory: tuple[Tensor, Tensor] | None = None,
+        memory_mask: Tensor | None = None,
+    ) -> tuple[Tensor, tuple[Tensor, Tensor], Tensor, Tensor | None]:
         """Run the layer.
 
         Args:
@@ -141,37 +172,29 @@ class TransformerLayer(nn.Module):
             The outputs [batch, length, width], the keys and values of all positions so far, and the
             weights of self-attention and of attention to the encoder (None without it).
         """
-        present, cross_weights = None, None
+        vectors = self._before(inputs, self.self_attention_norm)
+        keys, values = self.self_attention.project_keys(vectors)
+        if past is not None:
+            keys, values = torch.cat([past[0], keys], dim=2), torch.cat([past[1], values], dim=2)
+        mixed, self_weights = self.self_attention(vectors, keys, values, mask)
+        outputs, cross_weights = self._after(inputs, mixed, self.self_attention_norm), None
+        if self.cross_attention is not None and memory is not None:
+            vectors = self._before(outputs, self.cross_attention_norm)
+            mixed, cross_weights = self.cross_attention(vectors, *memory, memory_mask)
+            outputs = self._after(outputs, mixed, self.cross_attention_norm)
+        hidden = self.activation(self.expand(self._before(outputs, self.feed_forward_norm)))
+        outputs = self._after(outputs, self.contract(self.dropout(hidden)), self.feed_forward_norm)
+        return outputs, (keys, values), self_weights, cross_weights
 
-        def look_around(vectors):
-            nonlocal present
-            present = self.self_attention.project_keys(vectors)
-            if past is not None:
-                present = tuple(torch.cat(pair, dim=2) for pair in zip(past, present, strict=True))
-            return self.self_attention(vectors, *present, mask)
+    def _before(self, vectors, norm):
+        return norm(vectors) if self.norm_first else vectors
 
-        outputs, self_weights = self._sublayer(inputs, self.self_attention_norm, look_around)
-        if self.cross_attention is not None:
-            outputs, cross_weights = self._sublayer(
-                outputs,
-                self.cross_attention_norm,
-                lambda vectors: self.cross_attention(vectors, *memory, memory_mask),
-            )
-        outputs, _ = self._sublayer(outputs, self.feed_forward_norm, self._feed_forward)
-        return outputs, present, self_weights, cross_weights
-
-    def _feed_forward(self, vectors):
-        return self.contract(self.dropout(self.activation(self.expand(vectors)))), None
-
-    def _sublayer(self, inputs, norm, function):
-        if self.norm_first:
-            added, weights = function(norm(inputs))
-            return inputs + self.dropout(added), weights
-        added, weights = function(inputs)
-        return norm(inputs + self.dropout(added)), weights
+    def _after(self, vectors, added, norm):
+        added = vectors + self.dropout(added)
+        return added if self.norm_first else norm(added)
 
 
-def initialize_weights(model, width):
+def initialize_weights(model: nn.Module, width: int) -> None:
     """Draw a Transformer's random weights: projections as Glorot and Bengio (2010), embeddings normal.
 
     Args:
@@ -189,8 +212,11 @@ def initialize_weights(model, width):
                     module.weight[module.padding_idx].zero_()
 
 
-class TransformerTranslationModel(nn.Module):
+class TransformerTranslationModel(HubModel):
     """A Transformer that reads one sentence and writes another (Vaswani et al. 2017, section 3).
+
+    Built in notebook 02, *The Transformer*. Its methods are those of ``RecurrentTranslationModel``, where
+    their arguments are explained.
 
     Args:
         source_vocabulary_size, target_vocabulary_size: number of tokens on either side.
@@ -200,56 +226,36 @@ class TransformerTranslationModel(nn.Module):
         feed_forward_size: width of the hidden layer in the feed-forward networks.
         dropout: share of the units that are dropped in training.
         norm_first: the norm before each sub-layer; False is the paper's way.
-        positions: "sinusoidal", or "learned".
-        max_length: longest sentence that learned positions can number.
         alignment_layer: the decoder layer, counted from 0, whose attention to the source is given
             out, averaged over its heads.
 
     Raises:
-        ValueError: an unknown kind of positions, a width that does not fit the heads, or a layer that
-            does not exist.
+        ValueError: a width that does not fit the heads, or a layer that does not exist.
     """
 
     def __init__(
         self,
-        source_vocabulary_size,
-        target_vocabulary_size,
-        width=192,
-        heads=4,
-        layers=3,
-        feed_forward_size=384,
-        dropout=0.3,
-        norm_first=True,
-        positions="sinusoidal",
-        max_length=256,
-        alignment_layer=1,
+        source_vocabulary_size: int,
+        target_vocabulary_size: int,
+        width: int = 192,
+        heads: int = 4,
+        layers: int = 3,
+        feed_forward_size: int = 384,
+        dropout: float = 0.3,
+        norm_first: bool = True,
+        alignment_layer: int = 1,
     ):
         super().__init__()
-        if positions not in ("sinusoidal", "learned"):
-            raise ValueError(f'positions must be "sinusoidal" or "learned", not {positions!r}')
         if not 0 <= alignment_layer < layers:
             raise ValueError(f"alignment_layer must be from 0 to {layers - 1}, not {alignment_layer}")
-        self.config = {
-            "source_vocabulary_size": source_vocabulary_size,
-            "target_vocabulary_size": target_vocabulary_size,
-            "width": width,
-            "heads": heads,
-            "layers": layers,
-            "feed_forward_size": feed_forward_size,
-            "dropout": dropout,
-            "norm_first": norm_first,
-            "positions": positions,
-            "max_length": max_length,
-            "alignment_layer": alignment_layer,
-        }
         self.alignment_layer = alignment_layer
         self.source_embedding = nn.Embedding(source_vocabulary_size, width, padding_idx=PADDING_ID)
         self.target_embedding = nn.Embedding(target_vocabulary_size, width, padding_idx=PADDING_ID)
-        self.source_positions = nn.Embedding(max_length, width) if positions == "learned" else None
-        self.target_positions = nn.Embedding(max_length, width) if positions == "learned" else None
         sizes = (width, heads, feed_forward_size, dropout, norm_first)
         self.encoder = nn.ModuleList(TransformerLayer(*sizes) for _ in range(layers))
-        self.decoder = nn.ModuleList(TransformerLayer(*sizes, cross_attention=True) for _ in range(layers))
+        self.decoder: Any = nn.ModuleList(
+            TransformerLayer(*sizes, cross_attention=True) for _ in range(layers)
+        )
         # With the norm first, nothing evens out the sum that leaves the last layer.
         self.encoder_norm = nn.LayerNorm(width) if norm_first else nn.Identity()
         self.decoder_norm = nn.LayerNorm(width) if norm_first else nn.Identity()
@@ -258,26 +264,17 @@ class TransformerTranslationModel(nn.Module):
         self.dropout = nn.Dropout(dropout)
         initialize_weights(self, width)
 
-    def forward(self, source, target_in):
-        """Predict every next token at once, given the true tokens before it (teacher forcing).
-
-        Args:
-            source: token ids [batch, source], padded at the end.
-            target_in: token ids [batch, target], beginning with the start token.
-
-        Returns:
-            Logits [batch, target, target_vocabulary_size]; row t predicts the token after
-            ``target_in[:, t]``.
-        """
+    def forward(self, source: Tensor, target_in: Tensor) -> Tensor:
+        """Logits [batch, target, target_vocabulary_size] of the token after each of ``target_in``."""
         return self.decode(target_in, self.encode(source))[0]
 
-    def encode(self, source):
+    def encode(self, source: Tensor) -> dict[str, Tensor]:
         """Read the source sentences.
 
         Returns:
-            What the decoder may look at, a dictionary of tensors with the batch first: ``keys`` and
-            ``values`` [batch, layers, heads, source, width / heads], one for each decoder layer, and
-            ``mask`` [batch, source].
+            What the decoder may look at, tensors with the batch first: ``keys`` and ``values``
+            [batch, layers, heads, source, width / heads], one for each decoder layer, and ``mask``
+            [batch, source].
         """
         states, mask, _ = self._read(source)
         return self._remember(states, mask)
@@ -287,14 +284,14 @@ class TransformerTranslationModel(nn.Module):
         keys, values = (torch.stack(tensors, dim=1) for tensors in zip(*pairs, strict=True))
         return {"keys": keys, "values": values, "mask": mask}
 
-    def start(self, memory):
+    def start(self, memory: dict[str, Tensor]) -> dict[str, Tensor]:
         """The decoder's state before the first step: no keys and values yet, the batch first."""
         batch, layers, heads, _, size = memory["keys"].shape
         nothing = memory["keys"].new_empty(batch, layers, heads, 0, size)
         return {"keys": nothing, "values": nothing}
 
-    def decode(self, target_in, memory):
-        """Run the decoder over given tokens; the arguments are those of ``forward`` and ``step``.
+    def decode(self, target_in: Tensor, memory: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Run the decoder over given tokens.
 
         Returns:
             Logits [batch, target, target_vocabulary_size] and attention weights
@@ -304,13 +301,10 @@ class TransformerTranslationModel(nn.Module):
         logits, _, _, weights = self._write(target_in, memory, mask)
         return logits, weights[self.alignment_layer].mean(dim=1)
 
-    def step(self, token, state, memory):
-        """Decode one token; earlier positions are not computed again, their keys and values are kept.
-
-        Args:
-            token: ids of the previous tokens, [batch].
-            state: what ``start`` or the last ``step`` returned.
-            memory: what ``encode`` returned.
+    def step(
+        self, token: Tensor, state: dict[str, Tensor], memory: dict[str, Tensor]
+    ) -> tuple[Tensor, dict[str, Tensor], Tensor]:
+        """Decode one token; the keys and values of earlier positions are kept, not computed again.
 
         Returns:
             Logits [batch, target_vocabulary_size], the new state, and the attention weights of the
@@ -321,7 +315,7 @@ class TransformerTranslationModel(nn.Module):
         state = {"keys": keys, "values": values}
         return logits[:, 0], state, weights[self.alignment_layer].mean(dim=1)[:, 0]
 
-    def attention_maps(self, source, target_in):
+    def attention_maps(self, source: Tensor, target_in: Tensor) -> dict[str, list[Tensor]]:
         """The weights of every layer and head.
 
         Returns:
@@ -334,22 +328,14 @@ class TransformerTranslationModel(nn.Module):
         _, _, self_weights, cross_weights = self._write(target_in, memory, mask)
         return {"encoder": encoder_weights, "decoder": self_weights, "cross": cross_weights}
 
-    def _embed(self, tokens, embedding, positions, first=0):
+    def _embed(self, tokens, embedding, first=0):
         width, last = embedding.embedding_dim, first + tokens.size(1)
-        if positions is None:
-            numbered = sinusoidal_positions(last, width, tokens.device)[first:]
-        elif last > positions.num_embeddings:
-            raise ValueError(
-                f"a sentence has {last} tokens, but learned positions end at {positions.num_embeddings}; "
-                "train with a larger max_length"
-            )
-        else:
-            numbered = positions.weight[first:last]
-        return self.dropout(embedding(tokens) * math.sqrt(width) + numbered)  # [batch, length, width]
+        positions = sinusoidal_positions(last, width, tokens.device)[first:]
+        return self.dropout(embedding(tokens) * math.sqrt(width) + positions)  # [batch, length, width]
 
     def _read(self, source):
         mask = source != PADDING_ID  # [batch, source]
-        states, maps = self._embed(source, self.source_embedding, self.source_positions), []
+        states, maps = self._embed(source, self.source_embedding), []
         for layer in self.encoder:
             states, _, weights, _ = layer(states, mask[:, None, None])
             maps.append(weights)
@@ -357,7 +343,7 @@ class TransformerTranslationModel(nn.Module):
 
     def _write(self, tokens, memory, mask=None, state=None):
         first = 0 if state is None else state["keys"].size(3)  # how many positions were written before
-        vectors = self._embed(tokens, self.target_embedding, self.target_positions, first)
+        vectors = self._embed(tokens, self.target_embedding, first)
         memory_mask = memory["mask"][:, None, None]  # [batch, 1, 1, source]
         presents, self_maps, cross_maps = [], [], []
         for index, layer in enumerate(self.decoder):
