@@ -8,7 +8,7 @@ from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics.pairwise import cosine_similarity
 
-from utils.loaders import REVIEWS, load_results, load_reviews
+from utils.loaders import DATA, load_results, load_reviews
 
 HARD = {"negation", "contrast", "irony", "faint"}
 
@@ -20,7 +20,7 @@ def reviews():
 
 @pytest.fixture(scope="module")
 def rows():
-    with open(REVIEWS, encoding="utf-8", newline="") as file:
+    with open(DATA / "reviews.csv", encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
 
@@ -74,13 +74,13 @@ def test_counting_words_is_neither_enough_nor_useless(reviews):
 
 
 def test_a_second_reader_agrees_as_the_card_says(rows):
-    with open(REVIEWS.with_name("reviews_second_reading.tsv"), encoding="utf-8", newline="") as file:
+    with open(DATA / "reviews_second_reading.tsv", encoding="utf-8", newline="") as file:
         second = list(csv.DictReader(file, delimiter="\t"))
     first = {row["id"]: row for row in rows if row["split"] in ("test", "challenge")}
     assert {row["id"] for row in second} == set(first)
     differ = [row["id"] for row in second if row["label"] != first[row["id"]]["label"]]
     hard = [row["id"] for row in first.values() if row["kind"] in HARD]
-    card = REVIEWS.with_name("reviews.md").read_text(encoding="utf-8")
+    card = (DATA / "reviews.md").read_text(encoding="utf-8")
     unsure = sum(row["unsure"] == "yes" for row in second)
     assert f"{len(second) - len(differ)} of {len(second)} labels agree" in card
     assert f"all but one of the {len(hard)} hard ones, and it was unsure of {unsure}" in card
@@ -115,9 +115,14 @@ def test_a_broken_line_is_named(tmp_path, column, value, message):
         load_reviews(path)
 
 
+def test_a_missing_table_says_what_computes_it():
+    with pytest.raises(FileNotFoundError, match="git checkout.*hello experiment nothing`"):
+        load_results("nothing-history")
+
+
 def test_the_card_has_the_figures_of_the_comparison_with_real_reviews():
-    card = (REVIEWS.parent / "reviews.md").read_text(encoding="utf-8")
-    rows = load_results("reviews-elsewhere")
+    card = (DATA / "reviews.md").read_text(encoding="utf-8")
+    rows = load_results("reviews-elsewhere").to_dict("records")
     assert [(row["trained on"], row["tested on"]) for row in rows] == [
         (trained, tested) for trained in ("ours", "theirs") for tested in ("ours", "theirs")
     ]

@@ -15,7 +15,7 @@ from transformers.models.auto.modeling_auto import (
 )
 from transformers.utils import logging
 
-from scripts.tables import write_configuration, write_rows
+from scripts.tables import write_rows, write_settings
 
 # The names that configurations have for the same sizes; whichever a configuration has is set.
 _SIZE_NAMES = {
@@ -112,4 +112,4 @@ def sweep_architectures(name="architectures", names=None):
     logging.set_verbosity(verbosity)
     write_rows(name, rows)
     settings = {"command": f"hello experiment {name}", "transformers": transformers.__version__}
-    write_configuration(name, settings | {"sizes": SIZES, "exceptions": EXCEPTIONS, "largest": LARGEST})
+    write_settings(name, settings | {"sizes": SIZES, "exceptions": EXCEPTIONS, "largest": LARGEST})

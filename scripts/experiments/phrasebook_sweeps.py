@@ -8,7 +8,7 @@ import itertools
 import pandas as pd
 
 from phrasebook import HELD_OUT
-from scripts.tables import write_configuration, write_rows
+from scripts.tables import write_rows, write_settings
 from utils.loaders import LENGTH_RANGES, SEEDS
 from utils.scores import exact_by_length
 from utils.short_trainings import SHORT_TRAININGS, reversed_words, train_short
@@ -76,4 +76,4 @@ def sweep(name, arms=None, seeds=SEEDS, ranges=LENGTH_RANGES, sentences=200):
         "held_out": [row["en"] for row in HELD_OUT],
         "translations": translations,
     }
-    write_configuration(name, configuration)
+    write_settings(name, configuration)

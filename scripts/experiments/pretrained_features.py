@@ -8,10 +8,10 @@ from transformers.utils import logging
 
 from scripts.experiments.bootstrap import interval
 from scripts.masked_model import count_pieces
-from scripts.tables import write_configuration, write_rows
+from scripts.tables import write_rows, write_settings
 from utils.loaders import load_reviews
 from utils.pretrained import load_minilm, load_smollm2
-from utils.short_trainings import fit_objective
+from utils.short_trainings import train_objective
 from utils.tokens import encode_texts
 from utils.transfer import TransformersBody, fit_probe, text_features
 
@@ -51,19 +51,19 @@ def compare_features(name="features-gpt-bert"):
         rows.append(row | {"parameters": sum(p.numel() for p in model.parameters())})
         print(rows[-1], flush=True)
     write_rows(name, rows)
-    write_configuration(name, {"command": f"hello experiment {name}", "probe": "train", "test": "test"})
+    write_settings(name, {"command": f"hello experiment {name}", "probe": "train", "test": "test"})
 
 
-def fill_reviews(name="fill-reviews", seeds=5, epochs=48):
+def fill_reviews(name="fill-reviews", seeds=5, epochs=48, **options):
     """Train the masked objective on the reviews from scratch; twenty minutes.
 
     Each row has the loss on the same hidden words of the test reviews, in nats: that of the model, and that
-    of how often each piece occurs in the training reviews.
+    of how often each piece occurs in the training reviews. Options are those of ``train_objective``.
     """
     texts = {split: list(rows["text"]) for split, rows in load_reviews().items()}
-    rows = []
+    learned, rows = (texts["train"], texts["validation"]), []
     for seed in range(seeds):
-        model = fit_objective("masked", texts["train"], texts["validation"], seed, epochs=epochs).model
+        model = train_objective("masked", seed, texts=learned, epochs=epochs, **options).model
         words, log_probabilities, _ = model.guess_words(texts["test"])
         counts = torch.as_tensor(count_pieces(model, texts["train"])) + 1
         frequency = -(counts / counts.sum()).log()[words].mean().item()

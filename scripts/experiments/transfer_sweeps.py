@@ -15,7 +15,7 @@ from sklearn.pipeline import make_pipeline
 
 from scripts.corpora import load_sentence_polarity
 from scripts.experiments.digits import ARMS, LABEL_COUNTS, digit_accuracy, pretrain_digit_body
-from scripts.tables import write_configuration, write_rows
+from scripts.tables import write_rows, write_settings
 from utils.loaders import SEEDS, load_reviews
 from utils.models.language_models import RecurrentLanguageModel
 from utils.pretrained import load_minilm
@@ -153,16 +153,25 @@ def compare_probes(arm, features, reviews, counts=REVIEW_COUNTS, seeds=SEEDS):
     return few_label_rows(arm, fit, reviews, counts, seeds)
 
 
-def sweep_digits(name="transfer-digits", counts=LABEL_COUNTS, seeds=SEEDS, steps=600):
-    """Accuracy against the number of labels, from 0–4 to 5–9; ``steps`` of pretraining; a minute."""
+def sweep_digits(name="transfer-digits", counts=LABEL_COUNTS, seeds=SEEDS, pretraining=600, steps=150):
+    """Accuracy against the number of labels, from 0–4 to 5–9; two minutes.
+
+    Args:
+        name: of the results.
+        counts: numbers of labels.
+        seeds: of the bodies and of what follows.
+        pretraining: steps in which a body learns 0 to 4.
+        steps: see ``digit_accuracy``.
+    """
     rows = []
     for seed in seeds:
-        body = pretrain_digit_body(seed, steps)
+        body = pretrain_digit_body(seed, pretraining)
         for count, arm in itertools.product(counts, ARMS):
-            accuracy = round(digit_accuracy(arm, body, seed, count), 4)
+            accuracy = round(digit_accuracy(arm, body, seed, count, steps), 4)
             rows.append({"arm": arm, "seed": seed, "labels": count, "accuracy": accuracy})
     write_rows(name, rows)
-    write_configuration(name, {"command": f"hello experiment {name}", "seeds": list(seeds), "steps": steps})
+    settings = {"command": f"hello experiment {name}", "seeds": list(seeds)}
+    write_settings(name, settings | {"pretraining": pretraining, "steps": steps})
 
 
 def sweep_minilm(
@@ -201,7 +210,7 @@ def sweep_minilm(
         rows.append({"arm": arm, "seed": seed, "labels": count} | _judge(classifier, ids, reviews))
     write_rows(name, rows)
     settings = {"command": f"hello experiment {name}", "seeds": list(seeds), "epochs": epochs}
-    write_configuration(name, settings | {"learning_rates": MINILM_RATES})
+    write_settings(name, settings | {"learning_rates": MINILM_RATES})
 
 
 def sweep_ulmfit(
@@ -237,7 +246,7 @@ def sweep_ulmfit(
     write_rows(f"{name}-probes", probes)
     settings = {"command": f"hello experiment {name}", "seeds": list(seeds), "epochs": epochs}
     settings |= {"learning_rate": ULMFIT_RATE, "perplexity per word, test reviews": perplexities}
-    write_configuration(name, settings)
+    write_settings(name, settings)
 
 
 def _judge(classifier, ids, reviews):
@@ -246,12 +255,12 @@ def _judge(classifier, ids, reviews):
     return figures
 
 
-def compare_elsewhere(name="reviews-elsewhere"):
-    """Our reviews against sentences of real ones, each trained on and tested on; a minute."""
+def compare_elsewhere(name="reviews-elsewhere", tested=2000):
+    """Our reviews against sentences of real ones, ``tested`` of them, each trained on and tested on."""
     reviews, polarity = load_reviews(), load_sentence_polarity().shuffle(seed=0)
     size = len(reviews["train"])
     train = {"ours": reviews["train"], "theirs": polarity.select(range(size))}
-    test = {"ours": reviews["test"], "theirs": polarity.select(range(4000, 6000))}
+    test = {"ours": reviews["test"], "theirs": polarity.select(range(4000, 4000 + tested))}
     model, tokenizer = load_minilm()
     body = TransformersBody(model)
 
@@ -262,13 +271,13 @@ def compare_elsewhere(name="reviews-elsewhere"):
         {w: features(rows) for w, rows in part.items()} for part in (train, test)
     )
     found = []
-    for trained, tested in itertools.product(train, test):
+    for trained, judged in itertools.product(train, test):
         counted = bag_of_words().fit(train[trained]["text"], train[trained]["label"])
         probe = LogisticRegression(max_iter=2000).fit(train_features[trained], train[trained]["label"])
-        labels = test[tested]["label"]
-        row = {"trained on": trained, "tested on": tested, "texts": len(labels)}
-        row["bag of words"] = round(counted.score(test[tested]["text"], labels), 4)
-        row["MiniLM, frozen"] = round(probe.score(test_features[tested], labels), 4)
+        labels = test[judged]["label"]
+        row = {"trained on": trained, "tested on": judged, "texts": len(labels)}
+        row["bag of words"] = round(counted.score(test[judged]["text"], labels), 4)
+        row["MiniLM, frozen"] = round(probe.score(test_features[judged], labels), 4)
         found.append(row)
     write_rows(name, found)
     print(found)
