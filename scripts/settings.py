@@ -11,7 +11,16 @@ from typing import Any, ClassVar, Literal
 RECURRENT, TRANSFORMER = {"model": ("gru", "gru-attention")}, {"model": ("transformer",)}
 AT_LEAST_ONE = (
     *("epochs", "patience", "batch_size", "limit", "count", "max_words", "vocabulary_size", "window"),
-    *("epoch_size", "embedding_size", "hidden_size", "width", "heads", "layers", "feed_forward_size"),
+    *(
+        "epoch_size",
+        "embedding_size",
+        "hidden_size",
+        "hidden_sizes",
+        "width",
+        "heads",
+        "layers",
+        "feed_forward_size",
+    ),
 )
 SHARES = ("dropout", "word_dropout", "label_smoothing", "averaging", "mask_share")
 
@@ -41,8 +50,9 @@ class Training:
     def __post_init__(self):
         for name, value in vars(self).items():
             flag = f"--{name.replace('_', '-')}"
-            if name in AT_LEAST_ONE and value is not None and value < 1:
-                raise ValueError(f"{flag} must be at least 1, not {value}")
+            for number in value if isinstance(value, list) else [value]:
+                if name in AT_LEAST_ONE and number is not None and number < 1:
+                    raise ValueError(f"{flag} must be at least 1, not {number}")
             if name in SHARES and not 0 <= value < 1:
                 raise ValueError(f"{flag} is a share from 0 to below 1, not {value}")
         if self.learning_rate <= 0:

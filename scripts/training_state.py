@@ -27,9 +27,9 @@ class TrainingState:
         settings: what is trained; a state with other settings is refused.
     """
 
-    def __init__(self, folder: str | Path, settings: dict):
+    def __init__(self, folder: str | Path, settings: dict | None):
         self.path = Path(folder) / "state.safetensors"
-        self.settings = json.loads(json.dumps(settings))
+        self.settings = json.loads(json.dumps(settings or {}))
 
     def keep(
         self,

@@ -6,11 +6,17 @@ import sys
 
 import pytest
 import torch
+from accelerate.utils import broadcast_object_list
 from safetensors import safe_open
 from torch.nn import functional as F
 
+from scripts import training_state
+from scripts.settings import TRAININGS, LanguageModelTraining, MaskedModelTraining, Places, TranslatorTraining
+from scripts.train import fit, language_model_texts, parse, translation_pairs
+from scripts.training_state import ResumeError, TrainingState
 from utils import training
-from utils.training import ResumeError, learning_rate_at, train, translation_loss
+from utils.texts import load_language_model, load_masked_language_model
+from utils.training import train, translation_loss, warm_up_cosine
 from utils.translator import load_translator
 
 
@@ -63,39 +69,41 @@ def test_a_killed_training_continues_as_if_it_had_not_been(tmp_path):
         return killed[3](model)
 
     with pytest.raises(KeyboardInterrupt):
-        run((*killed[:3], validate_then_die), state_folder=tmp_path)
+        run((*killed[:3], validate_then_die), state=TrainingState(tmp_path, {}))
     assert [path.name for path in tmp_path.iterdir()] == ["state.safetensors"]
     resumed = line_task()
-    history = run(resumed, state_folder=tmp_path)
+    history = run(resumed, state=TrainingState(tmp_path, {}))
     assert [record["loss"] for record in history] == [record["loss"] for record in expected]
     for one, two in zip(whole[0].parameters(), resumed[0].parameters(), strict=True):
         assert torch.equal(one, two)
 
 
 def test_a_finished_training_is_not_repeated(tmp_path):
-    run(line_task(), state_folder=tmp_path)
+    run(line_task(), state=TrainingState(tmp_path, {}))
     task = line_task()
-    history = run((task[0], lambda epoch: pytest.fail("trained again"), *task[2:]), state_folder=tmp_path)
+    history = run(
+        (task[0], lambda epoch: pytest.fail("trained again"), *task[2:]), state=TrainingState(tmp_path, {})
+    )
     assert len(history) == 6
 
 
 def test_a_state_with_other_settings_is_refused(tmp_path):
-    run(line_task(), state_folder=tmp_path, settings={"width": 8})
+    run(line_task(), state=TrainingState(tmp_path, {"width": 8}))
     with pytest.raises(ResumeError, match=r"'width': \(8, 9\).*--restart"):
-        run(line_task(), state_folder=tmp_path, settings={"width": 9})
+        run(line_task(), state=TrainingState(tmp_path, {"width": 9}))
 
 
 def test_a_failed_save_leaves_the_old_state(tmp_path, monkeypatch):
-    run(line_task(), epochs=2, state_folder=tmp_path)
+    run(line_task(), epochs=2, state=TrainingState(tmp_path, {}))
     before = (tmp_path / "state.safetensors").read_bytes()
 
     def half_written(tensors, path, metadata):
         path.write_bytes(b"half")
         raise OSError("disk full")
 
-    monkeypatch.setattr(training, "save_file", half_written)
+    monkeypatch.setattr(training_state, "save_file", half_written)
     with pytest.raises(OSError, match="disk full"):
-        run(line_task(), epochs=3, state_folder=tmp_path)
+        run(line_task(), epochs=3, state=TrainingState(tmp_path, {}))
     assert (tmp_path / "state.safetensors").read_bytes() == before
 
 
@@ -116,30 +124,89 @@ def test_a_loss_that_is_no_number_stops_with_advice():
         run((model, batches, diverged, validate))
 
 
-def test_gradients_are_clipped():
+def test_gradients_are_clipped(monkeypatch):
     model, batches, _, validate = line_task()
-    norms = []
+    norms, step = [], torch.optim.AdamW.step
 
-    def huge(model, batch):
-        return 1e4 * model(batch[0]).sum(), 1
+    def remember(self, *arguments, **options):
+        gradients = [p.grad.flatten() for group in self.param_groups for p in group["params"]]
+        norms.append(torch.cat(gradients).norm().item())
+        return step(self, *arguments, **options)
 
-    class Recorder(torch.optim.AdamW):
-        def step(self, closure=None):
-            gradients = [p.grad.flatten() for group in self.param_groups for p in group["params"]]
-            norms.append(torch.cat(gradients).norm().item())
-            return super().step(closure)
+    monkeypatch.setattr(torch.optim.AdamW, "step", remember)
+    task = (model, batches, lambda model, batch: (1e4 * model(batch[0]).sum(), 1), validate)
+    run(task, epochs=1, gradient_norm=0.5)
+    assert len(norms) == 4
+    assert max(norms) == pytest.approx(0.5, abs=1e-4)
 
-    original, torch.optim.AdamW = torch.optim.AdamW, Recorder
-    try:
-        run((model, batches, huge, validate), epochs=1, gradient_norm=0.5)
-    finally:
-        torch.optim.AdamW = original
-    assert norms
-    assert max(norms) <= 0.5 + 1e-4
+
+def test_norms_and_biases_are_not_decayed():
+    network = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.LayerNorm(4), torch.nn.GRU(4, 4))
+    before = {name: weight.clone() for name, weight in network.named_parameters()}
+
+    def loss_function(model, batch):  # has no gradient, so that decay alone changes anything
+        return sum(weight.sum() for weight in model.parameters()) * 0.0, 1
+
+    task = (network, lambda epoch: [(torch.zeros(1),)] * 4, loss_function, lambda model: {"score": 1.0})
+    run(task, epochs=1, weight_decay=0.1)
+    changed = {name for name, weight in network.named_parameters() if not torch.equal(weight, before[name])}
+    assert changed == {"0.weight", "2.weight_ih_l0", "2.weight_hh_l0"}
+
+
+def test_precision_can_change_within_a_process():
+    for precision in ("no", "bf16", "no"):
+        history = run(line_task(), epochs=1, mixed_precision=precision)
+        assert len(history) == 1
+
+
+@pytest.mark.parametrize("epochs", [0, -1])
+def test_a_training_without_epochs_is_refused(epochs):
+    with pytest.raises(ValueError, match=f"epochs must be at least 1, not {epochs}"):
+        run(line_task(), epochs=epochs)
+
+
+def test_an_epoch_without_batches_is_refused():
+    model, _, loss_function, validate = line_task()
+    with pytest.raises(ValueError, match="at least 1 batches, not 0"):
+        run((model, lambda epoch: [], loss_function, validate))
+
+
+def test_a_state_without_settings_is_told_from_one_with_them(tmp_path):
+    run(line_task(), epochs=2, state=TrainingState(tmp_path, None))
+    with pytest.raises(ResumeError, match=r"'width': \(None, 9\)"):
+        run(line_task(), state=TrainingState(tmp_path, {"width": 9}))
+    assert len(run(line_task(), epochs=3, state=TrainingState(tmp_path, None))) == 3
+
+
+def test_a_damaged_state_is_named(tmp_path):
+    (tmp_path / "state.safetensors").write_bytes(b"not a state")
+    with pytest.raises(ResumeError, match=r"state\.safetensors is damaged .*--restart"):
+        run(line_task(), state=TrainingState(tmp_path, {}))
+
+
+def test_a_process_without_the_file_resumes_with_what_the_first_one_sent(tmp_path, monkeypatch):
+    sent = []
+    expected = run(line_task(), epochs=2, state=TrainingState(tmp_path / "first", {}))
+
+    def listen(objects):
+        sent.append(broadcast_object_list(objects)[0])
+        return sent[:1]
+
+    monkeypatch.setattr(training_state, "broadcast_object_list", listen)
+    first = TrainingState(tmp_path / "first", {}).restore(*prepared())
+    other = TrainingState(tmp_path / "elsewhere", {}).restore(*prepared())  # has no file of its own
+    assert first[0] == other[0]
+    assert [record["loss"] for record in other[0]] == [record["loss"] for record in expected]
+    assert all(torch.equal(first[1][name], other[1][name]) for name in first[1])
+
+
+def prepared():
+    model = line_task()[0]
+    return model, training._adamw([(model.parameters(), 1.0, 0)], 0.05, 0.01), None
 
 
 def test_the_learning_rate_rises_and_falls():
-    rates = [learning_rate_at(step, 100, 1.0) for step in range(100)]
+    rates = [warm_up_cosine(step, 100, 1.0) for step in range(100)]
     assert rates[0] == pytest.approx(0.1)
     assert rates.index(max(rates)) in (9, 10)
     assert max(rates) == 1.0
@@ -159,68 +226,83 @@ def test_translation_loss_ignores_padding_and_shifts_by_one(translator):
     assert loss.item() == pytest.approx(by_hand.item() / 5, abs=1e-4)
 
 
-def command(*extra):
-    return ["-m", "utils.train", "translator", "--corpus", "captions", "--vocabulary-size", "300", *extra]
+SMALL = {"corpus": "captions", "vocabulary_size": 300, "batch_size": 16, "epochs": 2}
+TINY = SMALL | {"embedding_size": 8, "hidden_size": 8}
 
 
-def launch(arguments, folder, **variables):
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "CI": "true"} | variables
-    process = subprocess.run(arguments, capture_output=True, text=True, env=environment, timeout=300)
-    assert process.returncode == 0, process.stderr
-    return json.loads((folder / "training.json").read_text())
+def places(folder):
+    return Places(output=str(folder / "out"), state=str(folder / "state"))
 
 
-SMALL = ["--embedding-size", "16", "--hidden-size", "32", "--batch-size", "16", "--epochs", "2"]
+def report_in(folder):
+    return json.loads((folder / "training.json").read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("model", ["gru", "gru-attention"])
-def test_the_command_line_trains_a_translator_that_loads(tmp_path, model):
-    folder = tmp_path / "out"
-    where = ["--output", str(folder), "--state", str(tmp_path / "state")]
-    report = launch([sys.executable, *command("--model", model, *SMALL, *where)], folder)
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        {"model": "gru", "embedding_size": 8, "hidden_size": 8, "one_way": True},
+        {"model": "gru-attention", "embedding_size": 8, "hidden_size": 8},
+        {"model": "transformer", "width": 8, "heads": 2, "layers": 2, "feed_forward_size": 8},
+    ],
+    ids=lambda sizes: sizes["model"],
+)
+def test_a_translator_is_trained_saved_and_loads(tmp_path, sizes, capsys):
+    settings = TranslatorTraining(**SMALL | sizes)
+    folder = fit(settings, places(tmp_path))
+    report = report_in(folder)
     assert len(report["history"]) == 2
-    assert report["settings"]["model"] == model
+    assert report["settings"] == settings.applied()
     assert report["tokens_per_second"] > 0
     translator = load_translator(folder)
-    assert (translator.model.attention is None) == (model == "gru")
+    assert report["model"]["parameters"] == sum(p.numel() for p in translator.model.parameters())
+    assert report["model"].items() >= settings.sizes().items()
     assert len(translator.translate(["A dog runs ."])) == 1
-    again = launch([sys.executable, *command("--model", model, *SMALL, *where)], folder)
-    assert again["history"] == report["history"]  # nothing was left to do
+    assert (
+        report_in(fit(settings, places(tmp_path)))["history"] == report["history"]
+    )  # nothing was left to do
+    lines = capsys.readouterr().out.splitlines()
+    assert [json.loads(line)["epoch"] for line in lines[:2]] == [1, 2]
+    assert lines[2].startswith(f"saved {folder}")
 
 
 def test_a_process_that_is_killed_loses_one_epoch_at_most(tmp_path):
-    folder, state = tmp_path / "out", tmp_path / "state" / "state.safetensors"
-    small = [*SMALL[:-1], "8", "--patience", "99", "--output", str(folder), "--state", str(state.parent)]
+    settings = TranslatorTraining(**TINY | {"epochs": 8, "patience": 99})
+    words = settings.command().split()[2:]
+    words += ["--output", str(tmp_path / "out"), "--state", str(tmp_path / "state")]
     process = subprocess.Popen(
-        [sys.executable, *command(*small)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [sys.executable, "-m", "scripts.train", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     first = process.stdout.readline()  # one line of figures for each finished epoch
     process.kill()
     process.communicate()
     assert json.loads(first)["epoch"] == 1
-    assert not folder.exists()
-    with safe_open(state, framework="pt") as file:
+    assert not (tmp_path / "out").exists()
+    with safe_open(tmp_path / "state" / "state.safetensors", framework="pt") as file:
         before = json.loads(file.metadata()["history"])
-    report = launch([sys.executable, *command(*small)], folder)
+    report = report_in(fit(settings, places(tmp_path)))
     assert report["history"][: len(before)] == before
     assert len(report["history"]) == 8
 
 
 def test_two_processes_train_one_model(tmp_path):
-    folder, state = tmp_path / "out", tmp_path / "state"
-    where = ["--output", str(folder), "--state", str(state)]
+    words = TranslatorTraining(**TINY).command().split()[2:]
+    words += ["--output", str(tmp_path / "out"), "--state", str(tmp_path / "state")]
     # --multi_gpu starts PyTorch's launcher; ACCELERATE_USE_CPU keeps its processes on the CPU.
     processes = ["--multi_gpu", "--num_processes", "2", "--num_machines", "1", "--mixed_precision", "no"]
     accelerate = [sys.executable, "-m", "accelerate.commands.launch", *processes, "--dynamo_backend", "no"]
-    report = launch([*accelerate, *command(*SMALL, *where)], folder, ACCELERATE_USE_CPU="true")
-    assert len(report["history"]) == 2
-    with safe_open(state / "state.safetensors", framework="pt") as file:
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "CI": "true", "ACCELERATE_USE_CPU": "true"}
+    command = [*accelerate, "--main_process_port", "0", "-m", "scripts.train", *words]
+    process = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+    assert process.returncode == 0, process.stderr
+    assert len(report_in(tmp_path / "out")["history"]) == 2
+    with safe_open(tmp_path / "state" / "state.safetensors", framework="pt") as file:
         steps = {int(file.get_tensor(key)) for key in file.keys() if key.endswith(".step")}  # noqa: SIM118
     assert steps == {2 * (6 // 2)}  # 90 pairs are 6 batches: each process took half of them
-    assert load_translator(folder).translate(["A dog runs ."])[0].text is not None
+    assert load_translator(tmp_path / "out").translate(["A dog runs ."])[0].target_tokens
 
 
-def test_the_running_average_is_what_is_validated_and_kept(tmp_path):
+def test_the_running_average_is_what_is_validated_and_kept(monkeypatch):
     task = line_task()
     steps, seen = [], []
     step_of = torch.optim.AdamW.step
@@ -234,64 +316,138 @@ def test_the_running_average_is_what_is_validated_and_kept(tmp_path):
         seen.append(model[0].weight.detach().clone())
         return {"score": float(len(seen))}
 
-    start = task[0][0].weight.detach().clone()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(torch.optim.AdamW, "step", remember)
-        run((*task[:3], validate), epochs=2, averaging=0.9)
-    expected = start
+    monkeypatch.setattr(torch.optim.AdamW, "step", remember)
+    run((*task[:3], validate), epochs=2, averaging=0.9)
+    expected = steps[0]  # the average begins with what the first step leaves
     for number, weight in enumerate(steps, start=1):
-        keep = min(0.9, number / (number + 9))
-        expected = keep * expected + (1 - keep) * weight
+        expected = expected if number == 1 else 0.9 * expected + 0.1 * weight
         if number % 4 == 0:
             assert torch.allclose(seen[number // 4 - 1], expected, atol=1e-6)
     assert torch.allclose(task[0][0].weight, expected, atol=1e-6)
     assert not torch.allclose(expected, steps[-1], atol=1e-4)
 
 
-def test_a_training_with_an_average_resumes(tmp_path):
-    whole, killed = line_task(), line_task()
+def test_a_training_with_an_average_resumes_bit_for_bit(tmp_path):
+    whole, fresh = line_task(), line_task()
     expected = run(whole, averaging=0.9)
+    killed, calls = line_task(), itertools.count(1)
 
     def die(model):
-        if len(list(tmp_path.iterdir())) and json.loads(state_history(tmp_path))[-1]["epoch"] == 2:
+        if next(calls) == 3:
             raise KeyboardInterrupt
         return killed[3](model)
 
     with pytest.raises(KeyboardInterrupt):
-        run((*killed[:3], die), averaging=0.9, state_folder=tmp_path)
-    fresh = line_task()
-    history = run(fresh, averaging=0.9, state_folder=tmp_path)
+        run((*killed[:3], die), averaging=0.9, state=TrainingState(tmp_path, {}))
+    history = run(fresh, averaging=0.9, state=TrainingState(tmp_path, {}))
     assert [record["score"] for record in history] == [record["score"] for record in expected]
-    assert torch.equal(fresh[0][0].weight, whole[0][0].weight)
+    for one, two in zip(whole[0].parameters(), fresh[0].parameters(), strict=True):
+        assert torch.equal(one, two)
 
 
-def state_history(folder):
-    with safe_open(folder / "state.safetensors", framework="pt") as file:
-        return file.metadata()["history"]
+def small_translator(tokenizers):
+    pair = {"en": tokenizers["en"], "fr": tokenizers["fr"]}
+    return training.new_translator("transformer", pair, width=8, heads=2, layers=2)
 
 
-def test_pairs_are_seen_once_each_when_that_is_asked_for(tokenizers):
-    translator = training.new_translator(
-        "transformer", {"en": tokenizers["en"], "fr": tokenizers["fr"]}, width=8, heads=2, layers=2
+def test_pairs_are_seen_once_each_when_that_is_asked_for(tokenizers, monkeypatch):
+    pairs, met = [[f"{word} {word} ." for word in "abcdefgh"]] * 2, []
+    original = training.translation_loss
+    monkeypatch.setattr(
+        training, "translation_loss", lambda m, b, s: met.append(b[0].tolist()) or original(m, b, s)
     )
-    words = ["a", "b", "c", "d", "e", "f", "g", "h"]
-    pairs = [[f"{word} {word} ." for word in words]] * 2
-    met = []
-    with pytest.MonkeyPatch.context() as patch:
-        original = training.translation_loss
-        patch.setattr(
-            training, "translation_loss", lambda m, b, s: met.append(b[0].tolist()) or original(m, b, s)
-        )
-        training.fit_translator(
-            translator, pairs, pairs, epochs=2, each_once=True, batch_size=2, learning_rate=1e-3
-        )
+    options = {"epochs": 2, "each_once": True, "batch_size": 2, "learning_rate": 1e-3}
+    training.fit_translator(small_translator(tokenizers), pairs, pairs, **options)
     rows = [tuple(row) for batch in met for row in batch]
     assert len(rows) == len(set(rows)) == 8
+
+
+def test_fewer_pairs_than_epochs_are_refused(tokenizers):
+    pairs = [["a ."] * 3] * 2
+    with pytest.raises(ValueError, match="3 pairs are too few for 4 epochs"):
+        training.fit_translator(
+            small_translator(tokenizers), pairs, pairs, epochs=4, each_once=True, learning_rate=1e-3
+        )
 
 
 def test_unknown_models_and_sizes_are_named(tokenizers):
     pair = {"en": tokenizers["en"], "fr": tokenizers["fr"]}
     with pytest.raises(ValueError, match="no model 'lstm'; choose one of gru"):
         training.new_translator("lstm", pair)
-    with pytest.raises(ValueError, match="has no size 'heads'"):
+    with pytest.raises(TypeError, match="'heads'"):
         training.new_translator("gru", pair, heads=2)
+
+
+@pytest.mark.parametrize("theme", [None, "agreements"])
+def test_no_sentence_of_the_phrasebook_is_trained_on_and_validates(theme):
+    settings = TranslatorTraining(corpus="phrasebook", count=600, max_words=8, theme=theme)
+    (english, french), (others, _) = translation_pairs(settings)
+    assert len(english) == len(french) == 600
+    assert others
+    assert not set(english) & set(others)
+
+
+def test_a_language_model_is_trained_and_goes_on_from_a_checkpoint(tmp_path):
+    small = {"corpus": "reviews", "limit": 40, "batch_size": 8, "window": 16}
+    first = LanguageModelTraining(
+        **small, epochs=2, vocabulary_size=300, embedding_size=8, hidden_sizes=[12, 8]
+    )
+    folder = fit(first, places(tmp_path / "first"))
+    report = report_in(folder)
+    assert (len(report["history"]), report["model"]["hidden_sizes"]) == (2, [12, 8])
+    second = fit(LanguageModelTraining(**small, epochs=1, start=str(folder)), places(tmp_path / "second"))
+    (later,) = report_in(second)["history"]
+    assert later["loss"] < report["history"][0]["loss"]
+    model = load_language_model(second)
+    perplexity = model.perplexity(language_model_texts("reviews")["validation"][:40])
+    assert perplexity == pytest.approx(later["validation_perplexity"], rel=2e-2)  # saved in half precision
+
+
+def test_a_masked_model_is_trained_from_random_weights(tmp_path):
+    sizes = {"width": 8, "heads": 2, "layers": 1, "feed_forward_size": 8, "vocabulary_size": 300}
+    settings = MaskedModelTraining(
+        corpus="reviews", limit=20, epochs=1, epoch_size=32, start="random", window=16, **sizes
+    )
+    folder = fit(settings, places(tmp_path))
+    assert report_in(folder)["history"][0]["validation_log_probability"] < 0
+    assert report_in(folder)["model"]["width"] == 8
+    assert len(load_masked_language_model(folder).fill("a [MASK] film", 2)[0]) == 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "words", "message"),
+    [
+        ("translator", "--epochs 0", "--epochs must be at least 1, not 0"),
+        ("translator", "--limit 0", "--limit must be at least 1, not 0"),
+        ("translator", "--batch-size -1", "--batch-size must be at least 1, not -1"),
+        ("translator", "--dropout 1", "--dropout is a share from 0 to below 1, not 1.0"),
+        ("translator", "--learning-rate 0", "--learning-rate must be above 0"),
+        ("translator", "--source fr", "must be two languages, and both are fr"),
+        (
+            "translator",
+            "--heads 8",
+            "--heads applies with --model transformer only, and this is gru-attention",
+        ),
+        ("translator", "--count 5", "--count applies with --corpus phrasebook only, and this is multi30k"),
+        ("translator", "--epoch 5", "there is no option --epoch"),
+        ("translator", "--epochs many", "invalid int value: 'many'"),
+        ("language-model", "--start x --hidden-sizes 8", "--hidden-sizes applies without --start only"),
+        ("language-model", "--hidden-sizes 0", "--hidden-sizes must be at least 1, not 0"),
+        ("masked-model", "--width 8", "--width applies with --start random only, and this is minilm"),
+        ("masked-model", "--corpus wikipedia", "invalid choice"),
+    ],
+)
+def test_a_command_line_that_is_wrong_says_how(kind, words, message, capsys):
+    with pytest.raises(SystemExit) as end:
+        parse(kind, words.split())
+    assert end.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", sorted(TRAININGS))
+def test_the_command_that_a_card_gives_has_the_same_settings(kind):
+    changed = {"translator": {"model": "gru", "corpus": "phrasebook", "one_way": True, "theme": "agreements"}}
+    settings = TRAININGS[kind](epochs=3, seed=7, limit=5, **changed.get(kind, {}))
+    again, where = parse(kind, settings.command().split()[3:])
+    assert (again, where) == (settings, Places())
+    assert settings.command().startswith(f"hello train {kind} ")

@@ -117,7 +117,9 @@ def train(
         steps = len(whole_epoch) // processes  # every process takes as many
         if not steps:
             raise ValueError(f"an epoch needs at least {processes} batches, not {len(whole_epoch)}")
-        progress.total, progress.n = epochs * steps, epoch * steps
+        if progress.total is None:
+            progress.reset(total=epochs * steps)
+            progress.update(epoch * steps)
         for group in optimizer.param_groups:
             for parameter in group["params"]:
                 parameter.requires_grad_(epoch >= group["first_epoch"])
