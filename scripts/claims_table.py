@@ -1,4 +1,4 @@
-"""The table of all claims in ``CLAIMS.md``, and its summary in the README, from the notebooks' stored outputs.
+"""The table of all claims in ``CLAIMS.md``, and its summary in the README, from what the notebooks stored.
 
 hello claims
 """

@@ -4,10 +4,14 @@ Everywhere in this project a matrix of weights or links has the shape [target, s
 target word that is *predicted*, column s to a source word.
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:  # pictures need the words and links alone, and start without PyTorch
+    import torch
 
 from utils.vocabulary import SPECIAL_TOKENS, WORD_SIGN
 
@@ -106,6 +110,8 @@ def merge_weights(
     Returns:
         A tensor [target words, source words].
     """
+    import torch
+
     columns = torch.stack([weights[:, group].sum(dim=1) for group in source_groups], dim=1)
     return torch.stack([columns[group].mean(dim=0) for group in target_groups])
 
@@ -151,6 +157,8 @@ def link_matrix(links: Iterable[tuple[int, int]], target_length: int, source_len
     Raises:
         ValueError: a link beyond the sentence.
     """
+    import torch
+
     matrix = torch.zeros(target_length, source_length)
     for source, target in links:
         if not (0 <= source < source_length and 0 <= target < target_length):
@@ -164,4 +172,6 @@ def link_matrix(links: Iterable[tuple[int, int]], target_length: int, source_len
 
 def hard_alignment(weights: torch.Tensor) -> torch.Tensor:
     """Link every target word to the source word with the largest weight, as a matrix [target, source]."""
+    import torch
+
     return torch.nn.functional.one_hot(weights.argmax(dim=1), weights.size(1)).float()
