@@ -132,9 +132,3 @@ def train_objective(
     )
     options = {"epochs": epochs, "window": 32, "learning_rate": 3e-3, "seed": seed} | options
     return ShortObjective(model, fit_language_model(model, *texts, **options))
-
-
-LIVE_TRAININGS, train_live = (
-    SHORT_TRAININGS,
-    train_short,
-)  # the old names, until the notebooks use the new ones

@@ -1,0 +1,117 @@
+import json
+
+import pytest
+
+from phrasebook import HELD_OUT
+from utils import short_trainings
+from utils.loaders import load_settings
+from utils.short_trainings import (
+    OBJECTIVES,
+    SHORT_TRAININGS,
+    objective_texts,
+    reversed_words,
+    train_objective,
+    train_short,
+)
+
+SIZES = {
+    "gru": {"embedding_size": 8, "hidden_size": 8, "dropout": 0.0},
+    "gru-attention": {"embedding_size": 8, "hidden_size": 8, "dropout": 0.0},
+    "transformer": {"width": 8, "heads": 2, "layers": 2, "feed_forward_size": 8, "dropout": 0.0},
+}
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch):
+    """The short trainings, cut down to four steps of a tiny model."""
+    for name, settings in SHORT_TRAININGS.items():
+        short = settings | {"steps": 4, "batch_size": 8, "sizes": SIZES[settings["model"]]}
+        monkeypatch.setitem(SHORT_TRAININGS, name, short)
+
+
+@pytest.mark.parametrize("name", sorted(SHORT_TRAININGS))
+def test_a_short_training_sees_each_sentence_once(name, monkeypatch):
+    met = []
+
+    def fit(translator, pairs, validation, **options):
+        met.append((pairs, validation, options))
+        return [{"epoch": 1}]
+
+    monkeypatch.setattr(short_trainings, "fit_translator", fit)
+    found = train_short(name, max_words=10)
+    (pairs, validation, options), target = met[0], SHORT_TRAININGS[name]["target"]
+    assert len(pairs[0]) == len(pairs[1]) == len(set(pairs[0])) == 32
+    assert set(pairs[0]) == found.seen
+    assert validation[0]
+    assert not found.seen & ({row["en"] for row in HELD_OUT} | set(validation[0]))
+    assert options["each_once"]
+    assert options["epochs"] == 8
+    assert found.translator.languages == ("en", target)
+
+
+def test_a_short_training_is_fixed_by_its_seed():
+    runs = [train_short("pair", seed, parts=2, max_words=8) for seed in (0, 0, 1)]
+    losses = [[record["loss"] for record in run.history] for run in runs]
+    assert runs[0].seen == runs[1].seen != runs[2].seen
+    assert losses[0] == losses[1] != losses[2]
+    assert all(0 <= part["validation_exact"] <= 1 for part in runs[0].history)
+    assert runs[0].translator.translate(["The train was old ."])[0].target_tokens
+
+
+def test_what_is_read_can_be_prepared(monkeypatch):
+    met = []
+    monkeypatch.setattr(short_trainings, "fit_translator", lambda t, pairs, *_, **__: met.append(pairs) or [])
+    seen = train_short("pair", prepare=reversed_words).seen
+    assert {reversed_words(sentence) for sentence in met[0][0]} == seen
+    assert reversed_words("The train was fast .") == ". fast was train The"
+
+
+def test_unknown_names_are_answered_with_those_that_there_are():
+    with pytest.raises(KeyError, match="no short training 'marathon'; there are pair, race-gru, "):
+        train_short("marathon")
+    with pytest.raises(KeyError, match="no objective 'both'; there are causal, masked"):
+        train_objective("both")
+
+
+@pytest.mark.parametrize("name", ["phrasebook-pair", "phrasebook-race"])
+def test_shipped_sweeps_are_those_that_the_code_describes(name, monkeypatch):
+    monkeypatch.undo()  # the trainings as they are
+    for settings in load_settings(name)["trainings"].values():
+        assert settings in json.loads(json.dumps(list(SHORT_TRAININGS.values())))
+
+
+def test_the_race_is_fair():
+    settings = load_settings("phrasebook-race")
+    parameters = settings["parameters"].values()
+    assert max(parameters) / min(parameters) < 1.02
+    same = ("target", "theme", "short_share", "steps", "batch_size")
+    first, *others = [{key: one[key] for key in same} for one in settings["trainings"].values()]
+    assert others == [first, first]
+
+
+def test_texts_for_the_objectives_are_new_where_they_are_to_be():
+    texts, new = objective_texts(seed=0, count=300)
+    assert len(texts) == 300
+    assert len(new) == 400
+    assert not set(texts) & set(new)
+    assert objective_texts(seed=1, count=300)[0] != texts
+
+
+def test_both_objectives_have_the_same_layers_and_words():
+    causal, masked = (train_objective(name, count=60, width=8, epochs=1) for name in OBJECTIVES)
+    shapes = [{n: w.shape for n, w in one.model.model.named_parameters()} for one in (causal, masked)]
+    assert shapes[0] == shapes[1]
+    assert causal.model.encode(["The train was old ."]) == masked.model.encode(["The train was old ."])
+    assert (causal.model.model.causal, masked.model.model.causal) == (True, False)
+    assert {"validation_perplexity"} <= causal.history[0].keys()
+    assert {"validation_top5"} <= masked.history[0].keys()
+
+
+def test_an_objective_can_be_trained_on_other_texts():
+    words = ["red cats sleep", "blue dogs run", "old birds sing"] * 20
+    found = train_objective(
+        "causal", width=8, texts=(words, words[:3]), epochs=2, window=8, learning_rate=0.02
+    )
+    first, last = (record["validation_perplexity"] for record in found.history)
+    assert last < first
+    assert found.model.next_pieces("red cats", 1)[0][1] > 0
