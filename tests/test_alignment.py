@@ -1,19 +1,26 @@
+import subprocess
+import sys
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from phrasebook import write_phrases
-from utils.alignment import (
+from scripts.alignment_scores import (
     alignment_error_rate,
     diagonal_alignment,
-    hard_alignment,
     ibm_model_1,
+    uniform_alignment,
+)
+from utils.alignment import (
+    group_into_words,
+    hard_alignment,
     link_matrix,
     match_pieces,
+    merge_into_words,
     merge_weights,
     parse_links,
-    uniform_alignment,
 )
 
 
@@ -99,6 +106,40 @@ def test_matching_pieces_to_given_words():
     assert match_pieces(["▁ab", "c"], ["a", "b", "c"]) == [[0], [0], [1]]
     with pytest.raises(ValueError, match="spell 'abc', the words 'abd'"):
         match_pieces(["▁ab", "c"], ["ab", "d"])
+
+
+PIECES = ["▁", "▁a", "b", "$", ".", "'s", "▁l'", "</s>", "漢", "🚲"]
+
+
+@given(st.lists(st.sampled_from(PIECES), min_size=1, max_size=12))
+def test_every_piece_is_in_one_word_and_every_word_has_a_name(tokens):
+    words = group_into_words(tokens)
+    assert sorted(index for _, group in words for index in group) == list(range(len(tokens)))
+    assert all(word for word, _ in words)
+    assert all(group == sorted(group) for _, group in words)
+    weights = torch.rand(3, len(tokens)).softmax(dim=1)
+    merged, sources, _ = merge_into_words(weights, tokens, ["▁x", "▁y", "</s>"])
+    assert sources == [word for word, _ in words]
+    assert torch.allclose(merged.sum(dim=1), torch.ones(3))
+
+
+def test_a_sign_alone_belongs_to_the_piece_after_it():
+    assert group_into_words(["▁A", "▁", "$", "5", "▁bike"]) == [
+        ("A", [0]),
+        ("$", [1, 2]),
+        ("5", [3]),
+        ("bike", [4]),
+    ]
+    assert group_into_words(["▁a", "▁", "</s>"]) == [("a", [0, 1]), ("</s>", [2])]
+    assert group_into_words(["▁"]) == [("▁", [0])]
+    assert match_pieces(["▁A", "▁", "$", "5", "</s>"], ["A", "$", "5"]) == [[0], [1, 2], [3]]
+
+
+def test_alignment_imports_nothing_heavy():
+    script = "import sys, utils.alignment; print(sorted({'transformers', 'huggingface_hub', 'tokenizers', "
+    script += "'datasets', 'sklearn', 'matplotlib'} & set(sys.modules)))"
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
 
 
 def test_model_1_finds_the_words_of_a_textbook_example():

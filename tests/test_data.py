@@ -1,15 +1,19 @@
 import csv
-import gzip
-import zipfile
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scripts import corpora
-from utils.alignment import group_into_words, match_pieces, parse_links
-from utils.loaders import CAPTIONS, gold_alignment, load_captions
-from utils.tokens import SPECIAL_TOKENS, bucketed_batches, pad
+from utils.alignment import group_into_words, link_matrix, match_pieces, parse_links
+from utils.loaders import DATA, load_captions
+from utils.tokens import (
+    SPECIAL_TOKENS,
+    bucketed_batches,
+    framed_windows,
+    pad,
+    sorted_batches,
+    train_tokenizer,
+)
 
 
 @pytest.mark.parametrize(
@@ -23,12 +27,12 @@ from utils.tokens import SPECIAL_TOKENS, bucketed_batches, pad
     ],
 )
 def test_tokenizing_and_decoding_gives_the_normal_spelling_back(tokenizers, language, given_text, normal):
-    tokenizer = tokenizers[language]
-    ids = tokenizer.encode(given_text).ids
-    decoded = tokenizer.decode(ids)
-    if tokenizer.token_to_id("<unk>") not in ids:
-        assert decoded == normal
-    assert tokenizer.encode(normal).ids == ids
+    learnt = [*load_captions()[language], given_text]  # so that no character of it is unknown
+    for tokenizer in (tokenizers[language], train_tokenizer(learnt * 2, language, 400)):
+        ids = tokenizer.encode(given_text).ids
+        assert tokenizer.encode(normal).ids == ids
+    assert tokenizer.token_to_id("<unk>") not in ids
+    assert tokenizer.decode(ids) == normal
 
 
 @pytest.mark.parametrize("language", ["en", "fr", "de"])
@@ -79,6 +83,23 @@ def test_batches_are_of_like_length_and_differ_between_epochs():
     assert batches != bucketed_batches(lengths, 32, [0, 2])
 
 
+def test_sorted_batches_refuse_a_size_that_cannot_be():
+    assert sorted_batches([3, 1, 2], 2) == [[1, 2], [0]]
+    for size in (0, -1, 1.5):
+        with pytest.raises(ValueError, match=f"batch_size must be an integer of at least 1, not {size}"):
+            sorted_batches([3, 1, 2], size)
+
+
+def test_long_texts_are_cut_into_windows():
+    ids = [2, *range(10, 30), 3]
+    for size in (3, 8, 21, 22, 40):
+        windows = framed_windows(ids, size)
+        assert [i for window in windows for i in window[1:-1]] == ids[1:-1]
+        assert all(w[0] == 2 and w[-1] == 3 and 2 < len(w) <= size for w in windows)
+    with pytest.raises(ValueError, match="windows of 2 tokens"):
+        framed_windows(ids, 2)
+
+
 def test_pad_fills_at_the_end():
     assert pad([[5, 6, 7], [8]]).tolist() == [[5, 6, 7], [8, 0, 0]]
 
@@ -93,14 +114,15 @@ def test_captions_are_as_the_card_says():
     aligned = [row for row in rows if row["links_en_fr"]]
     assert len(aligned) == 60
     for row in aligned:
-        sure, possible = gold_alignment(row)  # raises for links outside the sentences
+        shape = len(row["fr"].split()), len(row["en"].split())
+        sure, possible = (link_matrix(links, *shape) for links in parse_links(row["links_en_fr"]))
         assert sure.sum() >= 0.5 * len(row["fr"].split())
         assert (possible >= sure).all()
 
 
 def test_agreement_between_the_two_readings_is_as_the_card_says():
     first = {row["id"]: row["links_en_fr"] for row in load_captions(aligned_only=True)}
-    with open(CAPTIONS.with_name("captions_second_reading.tsv"), encoding="utf-8", newline="") as file:
+    with open(DATA / "captions_second_reading.tsv", encoding="utf-8", newline="") as file:
         second = {row["id"]: row["links_en_fr"] for row in csv.DictReader(file, delimiter="\t")}
     assert len(second) == 20
     for kind, figure in ((0, "0.98 over sure links"), (1, "0.99 over all links")):
@@ -112,87 +134,4 @@ def test_agreement_between_the_two_readings_is_as_the_card_says():
 
 
 def card():
-    return CAPTIONS.with_suffix(".md").read_text(encoding="utf-8")
-
-
-def test_a_corpus_that_is_missing_names_both_ways(monkeypatch, tmp_path):
-    monkeypatch.setenv(corpora.DATA_VARIABLE, str(tmp_path))
-    with pytest.raises(corpora.CorpusError, match=r"train\.en\.gz does not exist.*two ways.*network"):
-        corpora.load_multi30k("en", "fr")
-    monkeypatch.delenv(corpora.DATA_VARIABLE)
-
-    def no_network(*_):
-        raise ConnectionError
-
-    monkeypatch.setattr(corpora.DownloadManager, "download", no_network)
-    with pytest.raises(corpora.CorpusError, match=r"could not be fetched.*HELLO_TRANSFORMERS_DATA="):
-        corpora.load_multi30k("en", "fr")
-
-
-def test_a_corpus_is_verified_and_read_line_by_line(monkeypatch, tmp_path):
-    folder = tmp_path / "multi30k"
-    folder.mkdir()
-    checksums = {}
-    for stem in corpora.MULTI30K_SPLITS.values():
-        for language in ("en", "fr"):
-            name = f"{stem}.{language}.gz"
-            lines = f"{stem} {language}\nsecond\u2028line\n"  # a separator that is no line end
-            (folder / name).write_bytes(gzip.compress(lines.encode()))
-            checksums[name] = corpora.sha256(folder / name)
-    monkeypatch.setenv(corpora.DATA_VARIABLE, str(tmp_path))
-    with pytest.raises(corpora.CorpusError, match=r"damaged or another version.*expected d79cfa"):
-        corpora.load_multi30k("en", "fr")
-    monkeypatch.setitem(corpora.CHECKSUMS, "multi30k", checksums)
-    data = corpora.load_multi30k("en", "fr")
-    assert data["test"][0] == {"en": "test_2016_flickr en", "fr": "test_2016_flickr fr"}
-    assert data["train"]["fr"][1] == "second\u2028line"
-    with pytest.raises(ValueError, match="'es'"):
-        corpora.load_multi30k("en", "es")
-
-
-@pytest.fixture
-def archive(monkeypatch, tmp_path):
-    """Puts files into a zip archive where the corpora are looked for."""
-
-    def write(name, files):
-        folder = tmp_path / "nltk_data" / "corpora"
-        folder.mkdir(parents=True, exist_ok=True)
-        with zipfile.ZipFile(folder / name, "w") as file:
-            for path, text in files.items():
-                file.writestr(path, text)
-        monkeypatch.setenv(corpora.DATA_VARIABLE, str(tmp_path))
-        monkeypatch.setitem(corpora.CHECKSUMS["nltk_data/corpora"], name, corpora.sha256(folder / name))
-
-    return write
-
-
-def test_brown_is_read_as_running_text(archive):
-    text = (
-        "\n\n\tHe/pps said/vbd ``/`` no/at ''/'' ,/, (/( twice/rb )/) ./.\n\tThen/rb 1\\/2/cd ./.\n\n\n\tA/at"
-    )
-    archive("brown.zip", {"brown/cb07": text, "brown/README": "not/this"})
-    (row,) = corpora.load_brown()
-    assert row == {"name": "cb07", "category": "b", "text": 'He said "no", (twice). Then 1\\/2.\nA'}
-
-
-def test_labels_of_film_reviews_come_from_their_folders(archive):
-    archive("movie_reviews.zip", {f"movie_reviews/{x}/cv1.txt": f"{x} film .\nend ." for x in ("neg", "pos")})
-    assert corpora.load_movie_reviews()[:] == {
-        "name": ["cv1", "cv1"],
-        "text": ["neg film. end.", "pos film. end."],
-        "label": [0, 1],
-    }
-    archive(
-        "sentence_polarity.zip",
-        {f"sentence_polarity/rt-polarity.{x}": f"{x} one .\n{x} two \n" for x in ("neg", "pos")},
-    )
-    sentences = corpora.load_sentence_polarity()
-    assert sentences["text"][:] == ["neg one.", "neg two", "pos one.", "pos two"]
-    assert sentences["label"][:] == [0, 0, 1, 1]
-
-
-def test_an_archive_is_verified(archive, monkeypatch):
-    archive("brown.zip", {})
-    monkeypatch.setitem(corpora.CHECKSUMS["nltk_data/corpora"], "brown.zip", "0" * 64)
-    with pytest.raises(corpora.CorpusError, match=r"brown\.zip is damaged.*fetch it again from https"):
-        corpora.load_brown()
+    return (DATA / "captions.md").read_text(encoding="utf-8")

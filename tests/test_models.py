@@ -2,6 +2,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import load_file
 from torch.nn import functional as F
 
 from utils.models.recurrent import AdditiveAttention, RecurrentTranslationModel
@@ -71,7 +72,7 @@ def test_a_prediction_depends_on_earlier_target_tokens_and_on_no_later_one(make)
 
 
 @ALL_MODELS
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(length=st.integers(1, 7), padding=st.integers(1, 6), seed=st.integers(0, 99))
 def test_padding_changes_nothing(make, length, padding, seed):
     model = make()
@@ -115,6 +116,27 @@ def test_output_weights_are_the_target_embedding():
     model = make_model()
     model(SOURCE, TARGET).sum().backward()
     assert model.target_embedding.weight.grad.abs().sum(dim=1).min() > 0  # every row is an output
+
+
+@ALL_MODELS
+def test_a_network_saves_and_loads_itself_in_half_precision(make, tmp_path, capsys):
+    model = make()
+    model.save_pretrained(tmp_path)
+    assert all(tensor.dtype == torch.float16 for tensor in load_file(tmp_path / "model.safetensors").values())
+    loaded = type(model).from_pretrained(tmp_path)
+    assert not loaded.training
+    assert loaded.config == model.config
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], tensor.half().float())
+    assert capsys.readouterr().out == ""
+
+
+def test_a_network_does_not_take_the_weights_of_another(tmp_path):
+    make_model(attention=False).save_pretrained(tmp_path)
+    make_model(attention=True).save_pretrained(tmp_path / "other")
+    (tmp_path / "other" / "model.safetensors").write_bytes((tmp_path / "model.safetensors").read_bytes())
+    with pytest.raises(RuntimeError, match=r"Missing key.*attention"):
+        RecurrentTranslationModel.from_pretrained(tmp_path / "other")
 
 
 def test_an_odd_width_cannot_be_halved():

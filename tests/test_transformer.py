@@ -113,9 +113,8 @@ def test_the_whole_equals_torchs_transformer(norm_first):
 
 
 @pytest.mark.parametrize("norm_first", [True, False])
-@pytest.mark.parametrize("positions", ["sinusoidal", "learned"])
-def test_teacher_forcing_equals_decoding_with_kept_keys(norm_first, positions):
-    model = make_model(norm_first=norm_first, positions=positions)
+def test_teacher_forcing_equals_decoding_with_kept_keys(norm_first):
+    model = make_model(norm_first=norm_first)
     logits, weights = model.decode(TARGET, memory := model.encode(SOURCE))
     assert torch.equal(logits, model(SOURCE, TARGET))
     state = model.start(memory)
@@ -162,7 +161,6 @@ def test_attention_maps_of_all_layers_and_heads():
     ("options", "message"),
     [
         ({"width": 18}, "multiple of 4"),
-        ({"positions": "none"}, "sinusoidal"),
         ({"alignment_layer": 2}, "from 0 to 1"),
     ],
 )
@@ -174,9 +172,3 @@ def test_impossible_sizes_are_named(options, message):
 def test_an_odd_width_has_no_sinusoidal_positions():
     with pytest.raises(ValueError, match="even width"):
         sinusoidal_positions(4, 7)
-
-
-def test_learned_positions_end():
-    model = make_model(positions="learned", max_length=4)
-    with pytest.raises(ValueError, match="5 tokens, but learned positions end at 4"):
-        model(SOURCE, TARGET)

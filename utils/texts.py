@@ -347,6 +347,8 @@ def load_masked_language_model(name: str | Path) -> MaskedLanguageModel:
     """
     types = ("BertForMaskedLM", "TransformerLanguageModel")
     folder, config = open_checkpoint(name, types, "masked language model")
+    if config.get("causal"):
+        raise CheckpointError(f"{folder} holds a causal language model, not a masked one")
     if config["model_type"] == "TransformerLanguageModel":
         return MaskedLanguageModel(
             load_network(folder, TransformerLanguageModel), load_tokenizer(folder / "tokenizer.json")

@@ -9,6 +9,7 @@ and "man's": that way every piece belongs to exactly one word of an alignment.
 import itertools
 import warnings
 from collections.abc import Iterable, Sequence
+from numbers import Integral
 from pathlib import Path
 
 import numpy
@@ -147,9 +148,9 @@ def check_texts(texts: Sequence, name: str = "text") -> None:
 
 def check_count(name: str, value: int, most: int | None = None) -> None:
     """Refuse an argument that is no integer from 1 to ``most`` (None: no limit) with a ValueError."""
-    if not isinstance(value, int) or value < 1 or (most is not None and value > most):
-        limit = "at least 1" if most is None else f"from 1 to {most}"
-        raise ValueError(f"{name} must be an integer of {limit}, not {value!r}")
+    if not isinstance(value, Integral) or value < 1 or (most is not None and value > most):
+        limit = "of at least 1" if most is None else f"from 1 to {most}"
+        raise ValueError(f"{name} must be an integer {limit}, not {value!r}")
 
 
 def encode_texts(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
