@@ -133,7 +133,7 @@ def test_figures_of_the_chapter_are_shown_as_they_are_stored(shown):
         data, metadata = shown[0]
         assert data["image/png"] == (ROOT / "imgs" / f"{name}.png").read_bytes()
         assert metadata["image/png"]["alt"] == alt
-        assert 650 <= metadata["image/png"]["width"] <= 720
+        assert 600 <= metadata["image/png"]["width"] <= 720
     with pytest.raises(ValueError, match="no figure 'chapter01_cat'; there are chapter01_timeline"):
         show_figure("chapter01_cat")
 

@@ -79,6 +79,9 @@ def load_timeline(path: Path | str = DATA / "timeline.csv") -> pd.DataFrame:
         ValueError: a damaged row; the message gives the file, the line, and what the row needs.
     """
     table = pd.read_csv(path, dtype=str, keep_default_na=False).fillna("")
+    columns = ["name", "date", "parameters", "part", "source"]
+    if list(table) != columns:
+        raise ValueError(f"{path} must have the columns {columns}, not {list(table)}")
     found = table["source"].str.extract(r"^arXiv:(\d\d)(\d\d)\.\d{5}$")
     months = ("20" + found[0] + "-" + found[1]).fillna("")
     days = pd.to_datetime(
