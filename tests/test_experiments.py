@@ -154,7 +154,7 @@ def test_a_phrasebook_translator_is_measured_by_length(elsewhere, monkeypatch):
     options = {"corpus": "phrasebook", "count": 300, "one_way": True, "dropout": 0.0, "model": "gru"}
     folder = trained(elsewhere / name, target="de", **options)
     measure, write = cards.exact_by_length, cards.write_phrases
-    monkeypatch.setattr(cards, "write_phrases", lambda count, *a: write(count // 10, *a))
+    monkeypatch.setattr(cards, "write_phrases", lambda count, *a: write(count // 100, *a))
     monkeypatch.setattr(cards, "exact_by_length", lambda *a, **o: measure(*a, **o | {"sentences": 20}))
     cards.describe_phrasebook(name)
     table = load_results(name)

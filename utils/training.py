@@ -1,7 +1,4 @@
-"""Training: one loop for every model, and what teaches translators and language models with it.
-
-The loop runs on one core, on a GPU, and in several processes (``accelerate launch``).
-"""
+"""Training: one loop for every model, and what teaches translators and language models with it."""
 
 import math
 import os
@@ -69,11 +66,12 @@ def train(
 ) -> History:
     """Train a model and leave it with the weights of its best epoch (notebook 01, *Training, by hand*).
 
+    It runs on one core, on a GPU, or in several processes (``accelerate launch``).
+
     Args:
         batches: ``batches(epoch)`` lists the batches of an epoch: as many in each, and always the same.
         loss_function: ``loss_function(model, batch)`` returns the loss and the number of tokens.
-        validate: ``validate(model)`` returns figures.
-        monitor: the figure that chooses the best epoch; larger is better.
+        validate: ``validate(model)`` returns figures; the largest ``monitor`` chooses the best epoch.
         epochs: passes over the data; after ``patience`` of them without a better figure it ends.
         schedule: ``schedule(step, total_steps, learning_rate)`` gives the rate of each step.
         groups: (parameters, factor, first epoch): they learn at that multiple of the rate, and not before
@@ -87,10 +85,6 @@ def train(
 
     Returns:
         For each epoch a dictionary: loss, seconds, tokens a second, and what ``validate`` returned.
-
-    Raises:
-        ValueError: no epochs, or fewer batches than processes.
-        FloatingPointError: the loss is no longer a number.
     """
     if epochs < 1:
         raise ValueError(f"epochs must be at least 1, not {epochs}")
@@ -140,10 +134,8 @@ def train(
                 average.update_parameters(plain)
             tokens, loss_sum = tokens + count, loss_sum + loss.item()
             if not math.isfinite(loss_sum):
-                raise FloatingPointError(
-                    f"the loss became {loss.item()} in epoch {epoch + 1}, step {step + 1}; "
-                    "start again with a lower learning rate"
-                )
+                where = f"epoch {epoch + 1}, step {step + 1}"
+                raise FloatingPointError(f"the loss is no number in {where}: lower the learning rate")
             progress.update()
             progress.set_postfix(loss=f"{loss_sum / (step + 1):.3f}", refresh=False)
 
@@ -193,22 +185,15 @@ def translation_loss(
 ) -> tuple[Tensor, int]:
     """Cross-entropy of the next target token (notebook 01, *Training, by hand*).
 
-    Args:
-        batch: source ids [batch, source] and target ids [batch, target], ``<s>`` and ``</s>`` included.
-        label_smoothing: share of the probability that all pieces get alike (Szegedy et al. 2016).
-
-    Returns:
-        The mean loss in nats per target token (padding does not count), and the number of tokens.
+    The batch has source ids [batch, source] and target ids [batch, target], ``<s>`` and ``</s>`` included;
+    a share of the probability is given to all pieces alike (Szegedy et al. 2016). Returns the mean loss in
+    nats per target token, padding not counted, and the number of tokens.
     """
     source, target = batch
     expected = target[:, 1:]  # the decoder reads up to token t and is asked for token t + 1
-    logits = model(source, target[:, :-1])  # [batch, target - 1, vocabulary]
-    loss = F.cross_entropy(
-        logits.flatten(0, 1).float(),
-        expected.flatten(),
-        ignore_index=PADDING_ID,
-        label_smoothing=label_smoothing,
-    )
+    logits = model(source, target[:, :-1]).float()  # [batch, target - 1, vocabulary]
+    options = {"ignore_index": PADDING_ID, "label_smoothing": label_smoothing}
+    loss = F.cross_entropy(logits.flatten(0, 1), expected.flatten(), **options)
     return loss, int((expected != PADDING_ID).sum())
 
 
@@ -222,14 +207,10 @@ MODELS = {  # the class, and what the name fixes
 def new_translator(
     model: str, tokenizers: dict, seed: int = 0, training_length: int = 60, **sizes: Any
 ) -> Translator:
-    """Make a translator that has not been trained.
+    """An untrained translator: one of ``MODELS`` with sizes that its class knows, and two tokenisers.
 
-    Args:
-        model: one of ``MODELS``.
-        tokenizers: from language to tokeniser, the source first.
-        seed: of the random weights.
-        training_length: longest source sentence, in pieces, that training will see.
-        sizes: sizes of the model, by the names that its class gives them.
+    The tokenisers are a dictionary from language, the source first. ``training_length`` is the longest
+    source sentence, in pieces, that training will see; ``seed`` fixes the random weights.
     """
     if model not in MODELS:
         raise ValueError(f"there is no model {model!r}; choose one of {', '.join(MODELS)}")
@@ -261,9 +242,7 @@ def fit_translator(
     """Train a translator on pairs of sentences; ``options`` are those of ``train``.
 
     Args:
-        translator: what ``new_translator`` made; its model is changed.
-        pairs: the source sentences and the target sentences, two lists.
-        validation: the same of other sentences, which choose the best epoch.
+        pairs, validation: the source sentences and the target sentences, two lists.
         each_once: cut the pairs into as many parts as there are epochs, and see each part once.
 
     Returns:
@@ -313,23 +292,21 @@ def fit_language_model(
     seed: int = 0,
     **options: Any,
 ) -> History:
-    """Train a language model on running text: to predict the next token, or hidden ones (notebook 04).
+    """Train a language model on running text, cut into shuffled windows, elsewhere in each epoch.
 
-    The text is cut into windows, elsewhere in each epoch, which are read in a random order.
+    A ``LanguageModel`` learns to predict the next token, a ``MaskedLanguageModel`` hidden ones (notebook 04,
+    *Two objectives on the same text*).
 
     Args:
-        model: a ``LanguageModel`` learns the next token, a ``MaskedLanguageModel`` hidden ones.
-        texts: what to learn from.
         validation: other texts, which choose the best epoch.
-        window: tokens that are predicted in one piece; hidden ones also in halves and quarters of it, so
-            that the model learns to read short texts.
+        window: tokens of a window; a masked model also reads halves and quarters, to know short texts.
         epoch_size: windows that are drawn for an epoch; None: all.
         mask_share: share of the tokens that are selected to be hidden; see ``mask_tokens``.
         options: those of ``train``.
 
     Returns:
         The history of ``train``, with the mean log-probability of a word in nats, and with the perplexity
-        per word or the share of the hidden words that are among the model's first five.
+        per word, or the share of the hidden words that are among the model's first five.
     """
     masked = isinstance(model, MaskedLanguageModel)
     longest = model.max_length - 2 if masked else window  # without the start and the end
