@@ -308,10 +308,10 @@ def fit_language_model(
         The history of ``train``, with the mean log-probability of a word in nats, and with the perplexity
         per word, or the share of the hidden words that are among the model's first five.
     """
-    masked = isinstance(model, MaskedLanguageModel)
-    longest = model.max_length - 2 if masked else window  # without the start and the end
-    if masked and (window % 4 or not 0 < window <= longest):
-        raise ValueError(f"the window must be a multiple of 4 and at most {longest}, not {window}")
+    if isinstance(model, MaskedLanguageModel):
+        longest = model.max_length - 2  # without the start and the end
+        if window % 4 or not 0 < window <= longest:
+            raise ValueError(f"the window must be a multiple of 4 and at most {longest}, not {window}")
     stream = torch.tensor([token for ids in model.encode(texts) for token in ids])
     count = len(stream) // window - 1  # at every offset there are so many
     if count < 1:
@@ -324,12 +324,12 @@ def fit_language_model(
         offset = int(torch.randint(window, (), generator=generator))
         windows = stream[offset:].unfold(0, window + 1, window)  # [windows, window + 1]; one token shared
         drawn = torch.randperm(count, generator=generator)[:epoch_size].split(batch_size)
-        if masked:
+        if isinstance(model, MaskedLanguageModel):
             return [_hide(model, windows[rows, 1:], mask_share, generator) for rows in drawn]
         return [(windows[rows],) for rows in drawn]
 
     def loss(network, batch):
-        if masked:  # in one process, where the network is the model's own
+        if isinstance(model, MaskedLanguageModel):  # trained in one process: the network is its own
             tokens, inputs, selected = batch
             logits = model.logits_at(inputs, selected)  # [selected tokens, vocabulary]
             return masked_language_model_loss(logits, tokens, selected), tokens.numel()
@@ -337,7 +337,7 @@ def fit_language_model(
         return language_model_loss(network(tokens)[0], tokens), tokens[:, 1:].numel()
 
     def validate(_):
-        if masked:
+        if isinstance(model, MaskedLanguageModel):
             _, log_probabilities, ranks = model.guess_words(validation)
             found = {"validation_top5": (ranks < 5).float().mean().item()}
             return found | {"validation_log_probability": log_probabilities.mean().item()}
