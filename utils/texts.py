@@ -39,12 +39,7 @@ NETWORKS = {network.__name__: network for network in (RecurrentLanguageModel, Tr
 
 
 class LanguageModel(ModelHubMixin):
-    """A causal language model that reads and writes text, recurrent or a Transformer.
-
-    Args:
-        model: the network.
-        tokenizer: a ``tokenizers.Tokenizer`` that frames a text with ``<s>`` and ``</s>``.
-    """
+    """A causal network that reads and writes text, by a tokeniser that frames it: ``<s> text </s>``."""
 
     def __init__(self, model: RecurrentLanguageModel | TransformerLanguageModel, tokenizer: Tokenizer):
         self.model = model
@@ -69,9 +64,8 @@ class LanguageModel(ModelHubMixin):
     def perplexity(self, texts: Sequence[str]) -> float:
         """Perplexity per word: e to the mean negative log-probability of a word.
 
-        Words are what spaces separate, so models with other pieces can be compared. 1 is a model that is
-        always certain and right; choosing blindly among n words gives n. Taught in notebook 03, *The
-        labels are in the text: language modelling*.
+        Words are what spaces separate, so models with other pieces can be compared. Choosing blindly among
+        n words gives n. Taught in notebook 03, *The labels are in the text: language modelling*.
         """
         nats = -sum(row.sum().item() for row in self.log_probabilities(texts))
         return float(torch.tensor(nats / sum(len(text.split()) for text in texts)).exp())
@@ -96,18 +90,13 @@ class LanguageModel(ModelHubMixin):
 
     @torch.no_grad()
     def write(self, prompt: str, length: int = 40, temperature: float = 0.8, seed: int = 0) -> str:
-        """Continue a text by drawing one piece after the other.
-
-        A Transformer sees no more than its ``max_length`` tokens: of a longer text, the last ones.
+        """Continue a text by drawing one piece after the other; a Transformer sees its latest tokens.
 
         Args:
-            prompt: how the text begins.
+            prompt: how the text begins; it is part of what is returned.
             length: pieces to add, at most; it ends sooner where the model ends the text.
             temperature: scores are divided by it; towards 0 the likeliest piece always wins.
             seed: fixes what is drawn.
-
-        Returns:
-            The prompt and its continuation.
         """
         if temperature <= 0:
             raise ValueError(f"temperature must be above 0, not {temperature}")
@@ -150,14 +139,10 @@ class LanguageModel(ModelHubMixin):
 
 
 def load_language_model(name: str | Path, **overrides: Any) -> LanguageModel:
-    """Load a causal language model, in evaluation mode, with weights in single precision.
+    """Load a causal language model, which ``find_folder`` finds, in evaluation mode.
 
-    Args:
-        name: a name in ``data/checkpoints``; a folder; or "user/name" on the Hugging Face Hub.
-        overrides: arguments of the network that may differ, such as ``dropout``.
-
-    Raises:
-        CheckpointError: the folder is missing, damaged, or holds another kind of model.
+    The ``overrides`` are arguments of the network that may differ, such as ``dropout``. A
+    ``CheckpointError`` says that the folder is missing, damaged, or holds another kind of model.
     """
     folder, config = open_checkpoint(name, NETWORKS, "language model")
     if config.get("causal") is False:
@@ -169,13 +154,8 @@ def load_language_model(name: str | Path, **overrides: Any) -> LanguageModel:
 class MaskedLanguageModel:
     """A masked language model that fills the gaps of a text; taught in notebook 04.
 
-    Args:
-        model: a ``BertForMaskedLM`` of `transformers`, or a ``TransformerLanguageModel`` that is not causal.
-        tokenizer: a fast tokeniser of `transformers`, or a ``tokenizers.Tokenizer`` of this project with a
-            ``[MASK]``. Both model and tokeniser go into ``pipeline("fill-mask")`` if the model is BERT's.
-
-    Raises:
-        ValueError: a causal network, or a tokeniser without ``[MASK]``.
+    The model is a ``BertForMaskedLM``, which with the tokeniser goes into ``pipeline("fill-mask")``, too; or
+    a ``TransformerLanguageModel`` that is not causal, with a ``tokenizers.Tokenizer`` that has ``[MASK]``.
     """
 
     def __init__(self, model: Any, tokenizer: Any):
@@ -196,11 +176,7 @@ class MaskedLanguageModel:
         self.max_length = model.max_length if own else model.config.max_position_embeddings
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of each text, framed; see ``encode_texts``.
-
-        Raises:
-            TypeError, ValueError: a text that cannot be read, or with a control token other than ``[MASK]``.
-        """
+        """Token ids of each text, framed; a control token other than ``[MASK]`` is a ValueError."""
         check_texts(texts)
         for position, text in enumerate(texts):
             if found := [t for t in self.tokenizer.all_special_tokens if t in text and t != MASK]:
@@ -220,26 +196,18 @@ class MaskedLanguageModel:
 
     @torch.no_grad()
     def log_probabilities_at(self, inputs: Tensor, selected: Tensor) -> Tensor:
-        """What the model expects at selected places.
+        """Log-probabilities [selected places, vocabulary_size] of what stands there.
 
-        Args:
-            inputs: token ids [batch, time], ``[MASK]`` where the model shall guess.
-            selected: True at the places that are asked for [batch, time].
-
-        Returns:
-            Log-probabilities [selected places, vocabulary_size].
+        The inputs are token ids [batch, time], with ``[MASK]`` where the model shall guess; ``selected`` is
+        True at the places that are asked for.
         """
         self.model.eval()
         return self.logits_at(inputs, selected).float().log_softmax(dim=-1)
 
     def fill(self, text: str, count: int = 5) -> list[list[tuple[str, float]]]:
-        """The likeliest words for each ``[MASK]`` of a text, each filled as if the others stayed.
+        """For each ``[MASK]`` of a text the likeliest pairs ``(word, probability)``, as if others stayed.
 
-        Returns:
-            For each mask pairs ``(word, probability)``, best first.
-
-        Raises:
-            ValueError: a text without a mask, or one that is too long for the model.
+        A text without a mask, or one that is too long for the model, is a ValueError.
         """
         check_count("count", count, self.vocabulary_size)
         tokens = torch.tensor(self.encode([text]))  # [1, time]
@@ -256,16 +224,7 @@ class MaskedLanguageModel:
     def guess_words(
         self, texts: Sequence[str], share: float = 0.15, seed: int = 0, batch_size: int = 32, size: int = 130
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Hide words and see at which rank the model has them.
-
-        Only ``whole_words`` are hidden. Long texts are cut into windows.
-
-        Args:
-            texts: what to read.
-            share: share of these words that are hidden, all at once in each window.
-            seed: of the choice.
-            batch_size: windows that are read together.
-            size: tokens of a window, at most.
+        """Hide a share of the ``whole_words`` of texts, cut into windows of ``size`` tokens, and guess them.
 
         Returns:
             Three tensors [words]: the ids of the hidden words, their log-probabilities, and how many
@@ -286,10 +245,7 @@ class MaskedLanguageModel:
         return columns[0], columns[1], columns[2]
 
     def whole_words(self, tokens: Tensor) -> Tensor:
-        """True at tokens [batch, time] that are words of one piece each.
-
-        No punctuation, no parts of words, and nothing that an apostrophe or a hyphen ties to its neighbour.
-        """
+        """True at tokens [batch, time] that are words: no parts, no punctuation, nothing tied to a word."""
         words, goes_on, ties = self._kinds_of_pieces
         whole = words[tokens]
         whole[:, :-1] &= ~goes_on[tokens[:, 1:]]
@@ -319,9 +275,6 @@ def minilm_for_filling() -> MaskedLanguageModel:
 
     MiniLM was trained to compare sentences and published without the layers that guess words. Its embedding
     is used a second time for that, as BERT does, with nothing in between.
-
-    Raises:
-        CheckpointError: the package of MiniLM is not installed (the message has the command), or damaged.
     """
     from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast
 
@@ -336,14 +289,10 @@ def minilm_for_filling() -> MaskedLanguageModel:
 
 
 def load_masked_language_model(name: str | Path) -> MaskedLanguageModel:
-    """Load a masked language model, in evaluation mode; for BERT's, the package of MiniLM is needed.
+    """Load a masked language model, which ``find_folder`` finds, in evaluation mode.
 
-    Args:
-        name: a name in ``data/checkpoints``; a folder; or "user/name" on the Hugging Face Hub.
-
-    Raises:
-        CheckpointError: the folder is missing, damaged, or holds another kind of model; or the package is
-            missing or damaged that the checkpoint was trained from.
+    A checkpoint of BERT's kind holds only the weights that differ from MiniLM's. A ``CheckpointError`` says
+    that it or MiniLM's package is missing or damaged, or that it holds another kind of model.
     """
     types = ("BertForMaskedLM", "TransformerLanguageModel")
     folder, config = open_checkpoint(name, types, "masked language model")

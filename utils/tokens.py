@@ -43,14 +43,9 @@ _SPELLING = [INVISIBLE, normalizers.NFC(), normalizers.Replace("’", "'")]
 
 
 def word_tokenizer(sentences: Iterable[str], language: str) -> Tokenizer:
-    """Make a tokeniser whose tokens are the words of the sentences; "great!" and "great !" are the same.
+    """Make a tokeniser whose tokens are the words of sentences; ``encode`` gives ``<s> words </s>``.
 
-    Args:
-        sentences: what it shall know.
-        language: "en", "fr" or "de"; decides how apostrophes are attached.
-
-    Returns:
-        A ``tokenizers.Tokenizer`` whose ``encode`` gives ``<s> words </s>``.
+    The language, "en", "fr" or "de", decides how apostrophes are attached. Used in notebook 01.
     """
     _, behaviour = _APOSTROPHES.get(language, (None, "isolated"))
     tokenizer = Tokenizer(models.WordLevel(unk_token=UNKNOWN))
@@ -73,17 +68,13 @@ def train_tokenizer(
     lowercase: bool = False,
     mask: bool = False,
 ) -> Tokenizer:
-    """Learn a byte-pair encoding from sentences.
+    """Learn a byte-pair encoding from sentences; ``encode`` gives ``<s> pieces </s>``.
 
     Args:
-        sentences: what to learn from.
-        language: "en", "fr" or "de"; decides how apostrophes are attached.
+        sentences, language: as in ``word_tokenizer``.
         vocabulary_size: number of pieces, special tokens included.
         lowercase: whether capitals are read as small letters.
         mask: whether ``[MASK]`` is a fifth special token, which stands for a word and its space.
-
-    Returns:
-        A ``tokenizers.Tokenizer`` whose ``encode`` gives ``<s> pieces </s>``.
     """
     joined, behaviour = _APOSTROPHES.get(language, (None, "isolated"))
     tokenizer = Tokenizer(models.BPE(unk_token=UNKNOWN, fuse_unk=True))
@@ -134,11 +125,7 @@ def load_tokenizer(path: str | Path) -> Tokenizer:
 
 
 def check_texts(texts: Sequence, name: str = "text") -> None:
-    """Refuse texts that cannot be read; a message gives the place, and calls a text by ``name``.
-
-    Raises:
-        TypeError, ValueError: a text that is not a string, or is empty.
-    """
+    """Refuse a text that is no string (TypeError) or empty (ValueError), by name and place."""
     for position, text in enumerate(texts):
         if not isinstance(text, str):
             raise TypeError(f"{name} {position} must be a string, not {type(text).__name__}: {text!r}")
@@ -154,11 +141,7 @@ def check_count(name: str, value: int, most: int | None = None) -> None:
 
 
 def encode_texts(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
-    """Token ids of each text; where the tokeniser truncates, a warning names the texts.
-
-    Raises:
-        TypeError, ValueError: a text that is not a string, or is empty; the message gives its place.
-    """
+    """Token ids of each text, checked by ``check_texts``; a warning names texts that are cut off."""
     check_texts(texts)
     encodings = tokenizer.encode_batch(list(texts))
     cut = [position for position, encoding in enumerate(encodings) if encoding.overflowing]
@@ -186,8 +169,7 @@ def bucketed_batches(
 
     Args:
         lengths: one sort key (an integer, or a tuple of them) for each example.
-        batch_size: examples in a batch; the last may be smaller.
-        seed: the same seed gives the same batches.
+        batch_size, seed: examples in a batch, and what the shuffling depends on.
         batches_per_bucket: more sorts better, fewer shuffles better.
 
     Returns:
@@ -211,15 +193,7 @@ def sorted_batches(lengths: Sequence[int], batch_size: int) -> list[list[int]]:
 
 
 def framed_windows(ids: list[int], size: int) -> list[list[int]]:
-    """Cut a long text into windows that begin and end as it does, with ``<s>`` and ``</s>``.
-
-    Args:
-        ids: the token ids of a text, ``<s>`` and ``</s>`` included.
-        size: tokens of a window, at most, with both.
-
-    Raises:
-        ValueError: windows too small for a token.
-    """
+    """Cut the ids of a long text into windows of ``size`` at most, each with its ``<s>`` and ``</s>``."""
     if size < 3:
         raise ValueError(f"windows of {size} tokens, with the first and the last, hold nothing of a text")
     cuts = [*range(1, len(ids) - 1, size - 2), len(ids) - 1]

@@ -46,13 +46,8 @@ class Translator(ModelHubMixin):
     """A trained network with the tokenisers of its two languages; taught in notebooks 01 and 02.
 
     ``save_pretrained(folder)`` writes it, ``load_translator(folder)`` reads it. ``push_to_hub(name)``
-    publishes it on the Hugging Face Hub, from where ``load_translator(name)`` fetches it.
-
-    Args:
-        model: a translation network of this project.
-        source_tokenizer, target_tokenizer: ``tokenizers.Tokenizer`` objects.
-        languages: the pair of codes, such as ("en", "fr").
-        training_length: longest source sentence seen in training, in pieces; longer ones warn.
+    publishes it on the Hugging Face Hub, from where ``load_translator(name)`` fetches it. The languages are
+    codes, such as ("en", "fr"); sentences longer than ``training_length`` pieces warn.
     """
 
     def __init__(
@@ -78,9 +73,6 @@ class Translator(ModelHubMixin):
             sentences: several, or one string.
             beam_size: number of candidates that are kept at each step; 1 is greedy.
             batch_size: sentences translated together.
-
-        Returns:
-            The translations, in the order of the sentences.
 
         Raises:
             TypeError, ValueError: a sentence that is not text, is empty, or has no known character; the
@@ -108,15 +100,7 @@ class Translator(ModelHubMixin):
     ) -> list[Translation]:
         """Score given translations, and see where the network looks while it predicts them.
 
-        Args:
-            sources, targets: as many sentences in both languages.
-            batch_size: pairs that are read together.
-
-        Returns:
-            A ``Translation`` of each given target.
-
-        Raises:
-            TypeError, ValueError: as in ``translate``; or not as many targets as sources.
+        Refuses what ``translate`` refuses, and lists of different lengths.
         """
         check_count("batch_size", batch_size)
         sources, targets = list(sources), list(targets)
@@ -196,15 +180,11 @@ def _pieces(sentence, encoding):
 
 
 def load_translator(name: str | Path) -> Translator:
-    """Load a translator, in evaluation mode, with weights in single precision.
+    """Load a translator, in evaluation mode, from any working directory.
 
-    Args:
-        name: a name in ``data/checkpoints``, such as "multi30k-en-fr-gru-attention"; a folder; or
-            "user/name" on the Hugging Face Hub.
-
-    Raises:
-        CheckpointError: the folder or a file is missing, a checksum differs, or the weights belong to
-            another network.
+    The name is one in ``data/checkpoints``, such as "multi30k-en-fr-gru-attention"; a folder; or "user/name"
+    on the Hugging Face Hub. A ``CheckpointError`` says that the folder or a file is missing, that a checksum
+    differs, or that the weights belong to another network.
     """
     folder, config = open_checkpoint(name, NETWORKS, "translator")
     return Translator(
@@ -223,12 +203,7 @@ def beam_search(
     """Search for the best target sentences, all sentences and candidates of a batch at once.
 
     Candidates are ranked by mean log-probability per token, so that short ones are not preferred. A target
-    may be twice as long as its source, and ten pieces more.
-
-    Args:
-        model: a translation network with ``encode``, ``start`` and ``step``.
-        source: token ids [batch, source], padded at the end.
-        beam_size: candidates for each sentence; 1 is greedy search.
+    may be twice as long as its source [batch, source], and ten pieces more. A beam of 1 is greedy search.
 
     Returns:
         For each sentence the token ids, the score, and the weights [target, source] or None.

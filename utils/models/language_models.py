@@ -14,7 +14,7 @@ from utils.vocabulary import MASK_ID, PADDING_ID
 
 
 def language_model_loss(logits: Tensor, tokens: Tensor, ignore_index: int = PADDING_ID) -> Tensor:
-    """Cross-entropy of each token, given those before it.
+    """Cross-entropy of each token, given those before it; a mean, in nats a token.
 
     Built in notebook 03, *The labels are in the text: language modelling*.
 
@@ -23,17 +23,12 @@ def language_model_loss(logits: Tensor, tokens: Tensor, ignore_index: int = PADD
         tokens: token ids [batch, time]; the first is given and not predicted.
         ignore_index: tokens with this id are not counted.
 
-    Returns:
-        The mean loss in nats a token, a scalar.
-
     Raises:
         ValueError: tensors that do not belong together, or nothing to predict.
     """
+    shapes = f"tokens are {list(tokens.shape)}, logits {list(logits.shape)}"
     if logits.shape[:2] != tokens.shape:
-        raise ValueError(
-            f"logits must have a row for each token: tokens are {tuple(tokens.shape)}, logits "
-            f"{tuple(logits.shape)}"
-        )
+        raise ValueError(f"logits must have a row for each token: {shapes}")
     if tokens.size(1) < 2:
         raise ValueError("there is nothing to predict: give sequences of at least two tokens")
     predicted, expected = logits[:, :-1].flatten(0, 1), tokens[:, 1:].flatten()
@@ -56,8 +51,7 @@ def mask_tokens(
     Args:
         tokens: token ids [batch, time].
         vocabulary_size: random tokens are drawn from all ids below it.
-        generator: a ``torch.Generator``.
-        share: share of the tokens that are selected.
+        generator, share: what draws, and the share of the tokens that are selected.
         mask_id: the id of ``[MASK]``; special tokens are those with ids up to it.
 
     Returns:
@@ -82,7 +76,7 @@ def mask_tokens(
 
 
 def masked_language_model_loss(logits: Tensor, tokens: Tensor, selected: Tensor) -> Tensor:
-    """Cross-entropy of the selected tokens; the others do not count (Devlin et al. 2019, section 3.1).
+    """Cross-entropy of the selected tokens alone (Devlin et al. 2019, section 3.1); a mean, in nats.
 
     Built in notebook 04, *Two objectives on the same text*.
 
@@ -90,9 +84,6 @@ def masked_language_model_loss(logits: Tensor, tokens: Tensor, selected: Tensor)
         logits: [selected tokens, vocabulary_size], in the order of ``tokens[selected]``.
         tokens: the true token ids [batch, time].
         selected: True where a token is to be guessed [batch, time].
-
-    Returns:
-        The mean loss in nats a selected token, a scalar.
 
     Raises:
         ValueError: tensors that do not belong together, or nothing to predict.
@@ -116,17 +107,15 @@ def locked_dropout(vectors: Tensor, share: float, training: bool) -> Tensor:
 
 
 class RecurrentLanguageModel(HubModel):
-    """Predicts the next token from hidden states that have read all tokens before it.
+    """Predicts the next token from what layers of LSTM (Hochreiter and Schmidhuber 1997) have read.
 
-    Layers of long short-term memory (Hochreiter and Schmidhuber 1997). The output weights are those of the
-    embedding (Press and Wolf 2017), so the last layer is as wide as a token vector; if it is not, a
-    projection makes it so. Two of the dropouts are AWD-LSTM's (Merity et al. 2018, section 4): the same
-    units are dropped at all steps of a sequence, and whole words are dropped from the embedding. Taught in
-    notebook 03, *ULMFiT: pretrain, adapt, fine-tune*.
+    The output weights are those of the embedding (Press and Wolf 2017), so the last layer is as wide as a
+    token vector; if it is not, a projection makes it so. The dropouts are two of AWD-LSTM's (Merity et al.
+    2018, section 4): the same units at all steps of a sequence, and whole words. Taught in notebook 03,
+    *ULMFiT: pretrain, adapt, fine-tune*.
 
     Args:
-        vocabulary_size: number of sub-word pieces.
-        embedding_size: width of the token vectors.
+        vocabulary_size, embedding_size: number of pieces, and width of their vectors.
         hidden_sizes: width of each layer, from the input upwards.
         dropout: share of the units that are dropped from what each layer reads.
         word_dropout: share of the vocabulary whose vectors are dropped in a step of training.
@@ -153,14 +142,10 @@ class RecurrentLanguageModel(HubModel):
             self.embedding.weight[PADDING_ID].zero_()
 
     def forward(self, tokens: Tensor, state: list | None = None) -> tuple[Tensor, list]:
-        """Predict the token after each of ``tokens``.
+        """Predict the token after each of ``tokens`` [batch, time], which are padded at the end.
 
-        Args:
-            tokens: token ids [batch, time], padded at the end.
-            state: what an earlier call returned, to read on from there.
-
-        Returns:
-            Logits [batch, time, vocabulary_size] and the new state.
+        To read on, give the ``state`` that the last call returned: logits [batch, time, vocabulary_size],
+        and each layer's state.
         """
         hidden_states, state = self.read(tokens, state)
         return self.predict(hidden_states), state
@@ -191,15 +176,8 @@ class TransformerLanguageModel(HubModel):
     mask it sees the whole text (Devlin et al. 2019). The norm stands before each sub-layer, as in GPT-2.
     Built in notebook 04, *One block, two masks*.
 
-    Args:
-        vocabulary_size: number of sub-word pieces.
-        causal: True for GPT's mask, False for BERT's.
-        width, heads, layers, feed_forward_size: the sizes.
-        dropout: share of the units that are dropped in training.
-        max_length: tokens of the longest text; each place has a learned vector.
-
-    Raises:
-        ValueError: a width that does not fit the heads.
+    Each place of a text has a learned vector, up to ``max_length`` tokens. A width that does not fit the
+    heads is a ValueError.
     """
 
     def __init__(
@@ -241,8 +219,7 @@ class TransformerLanguageModel(HubModel):
             state (None unless causal).
 
         Raises:
-            ValueError: tokens that are no matrix, a text longer than ``max_length``, or a state where
-                there can be none.
+            ValueError: no matrix, a text longer than ``max_length``, or a state where there can be none.
         """
         vectors, state = self.read(tokens, state)
         return self.predict(vectors if selected is None else vectors[selected]), state

@@ -18,12 +18,8 @@ from utils.vocabulary import PADDING_ID
 class AdditiveAttention(nn.Module):
     """Bahdanau's attention: score(s, h) = v · tanh(W s + U h) (Bahdanau et al. 2015, appendix A.1.2).
 
-    Built in notebook 02, *One look, by hand*.
-
-    Args:
-        query_size: width of the decoder state s that asks.
-        value_size: width of the encoder states h that are looked at.
-        attention_size: width of the hidden layer in which the two are compared.
+    The decoder state s asks, the encoder states h are looked at; the sizes are the widths of s, of h and of
+    the layer in which they are compared. Built in notebook 02, *One look, by hand*.
     """
 
     def __init__(self, query_size: int, value_size: int, attention_size: int):
@@ -41,9 +37,9 @@ class AdditiveAttention(nn.Module):
 
         Args:
             query: decoder state before the step, [batch, query_size].
-            keys: what ``project_keys(values)`` returned, [batch, source, attention_size].
+            keys: ``project_keys(values)``, [batch, source, attention_size].
             values: encoder states, [batch, source, value_size].
-            mask: True where there is a token and False at padding, [batch, source].
+            mask: True where there is a token, [batch, source].
 
         Returns:
             The context [batch, value_size], and the weights [batch, source], which sum to 1.
@@ -63,13 +59,10 @@ class RecurrentTranslationModel(HubModel):
     Args:
         source_vocabulary_size, target_vocabulary_size: number of pieces on either side.
         attention: whether the decoder mixes all encoder states anew at each step.
-        embedding_size: width of the token vectors.
-        hidden_size: width of a state, in the encoder (both directions together) and the decoder.
+        embedding_size, hidden_size: width of a token vector, and of a state on either side; an odd
+            ``hidden_size`` for two directions is a ValueError.
         bidirectional: whether half of the encoder's width reads the sentence from its end.
         dropout: share of the units that are dropped in training.
-
-    Raises:
-        ValueError: an odd ``hidden_size`` for two directions.
     """
 
     def __init__(
@@ -101,8 +94,7 @@ class RecurrentTranslationModel(HubModel):
         self.output_bias = nn.Parameter(torch.zeros(target_vocabulary_size))
         self.dropout = nn.Dropout(dropout)
         for embedding in (self.source_embedding, self.target_embedding):
-            # PyTorch draws embeddings with standard deviation 1; as output weights those would give
-            # scores so large that the first epochs are spent on shrinking them.
+            # As output weights, vectors with PyTorch's deviation of 1 would give scores far too large.
             nn.init.normal_(embedding.weight, std=embedding_size**-0.5)
             with torch.no_grad():
                 embedding.weight[PADDING_ID].zero_()
@@ -115,8 +107,7 @@ class RecurrentTranslationModel(HubModel):
             target_in: token ids [batch, target], beginning with the start token.
 
         Returns:
-            Logits [batch, target, target_vocabulary_size]; row t predicts the token after
-            ``target_in[:, t]``.
+            Logits [batch, target, target_vocabulary_size] of the token after each of ``target_in``.
         """
         return self.decode(target_in, self.encode(source))[0]
 
@@ -136,12 +127,9 @@ class RecurrentTranslationModel(HubModel):
         states, last = self.encoder(packed)  # last: [directions, batch, hidden_size / directions]
         memory = {"last": torch.cat(list(last), dim=-1)}  # [batch, hidden_size]
         if self.attention is not None:
-            states, _ = nn.utils.rnn.pad_packed_sequence(
-                states, batch_first=True, total_length=source.size(1)
-            )
-            memory["states"] = states  # [batch, source, hidden_size]
-            memory["keys"] = self.attention.project_keys(states)
-            memory["mask"] = mask
+            unpacked = nn.utils.rnn.pad_packed_sequence(states, True, total_length=source.size(1))[0]
+            keys = self.attention.project_keys(unpacked)
+            memory |= {"states": unpacked, "keys": keys, "mask": mask}  # states: [batch, source, hidden_size]
         return memory
 
     def start(self, memory: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -149,11 +137,11 @@ class RecurrentTranslationModel(HubModel):
         return {"hidden": torch.tanh(self.bridge(memory["last"]))}  # [batch, hidden_size]
 
     def decode(self, target_in: Tensor, memory: dict[str, Tensor]) -> tuple[Tensor, Tensor | None]:
-        """Run the decoder over given tokens; the arguments are those of ``forward`` and ``step``.
+        """Run the decoder over given tokens.
 
         Returns:
-            Logits [batch, target, target_vocabulary_size] and attention weights
-            [batch, target, source] (None without attention), both in rows of the predicted token.
+            Logits [batch, target, target_vocabulary_size] and attention weights [batch, target, source]
+            (None without attention), both in rows of the predicted token.
         """
         embedded = self.dropout(self.target_embedding(target_in))  # [batch, target, embedding_size]
         hidden = self.start(memory)["hidden"].unsqueeze(0)  # [1, batch, hidden_size]
@@ -161,12 +149,11 @@ class RecurrentTranslationModel(HubModel):
             contexts = memory["last"].unsqueeze(1).expand(-1, target_in.size(1), -1)
             states, _ = self.decoder(torch.cat([embedded, contexts], dim=-1), hidden)
             return self._project(embedded, contexts, states), None
-        states, contexts, weights = [], [], []
+        steps = []
         for token in embedded.split(1, dim=1):
-            state, hidden, context, weight = self._advance(token, hidden, memory)
-            states.append(state)
-            contexts.append(context)
-            weights.append(weight)
+            state, hidden, context, weights = self._advance(token, hidden, memory)
+            steps.append((context, state, weights))
+        contexts, states, weights = zip(*steps, strict=True)
         # The projection to the vocabulary, the largest product of all, runs once for all steps.
         logits = self._project(embedded, torch.cat(contexts, dim=1), torch.cat(states, dim=1))
         return logits, torch.stack(weights, dim=1)
@@ -194,9 +181,8 @@ class RecurrentTranslationModel(HubModel):
         # The state *before* the step asks: it has not seen the token that is about to be predicted.
         context, weights = memory["last"], None
         if self.attention is not None:
-            context, weights = self.attention(
-                hidden.squeeze(0), memory["keys"], memory["states"], memory["mask"]
-            )
+            seen = memory["keys"], memory["states"], memory["mask"]
+            context, weights = self.attention(hidden.squeeze(0), *seen)
         context = context.unsqueeze(1)  # [batch, 1, hidden_size]
         state, hidden = self.decoder(torch.cat([embedded, context], dim=-1), hidden)
         return state, hidden, context, weights

@@ -1,10 +1,7 @@
-"""The Transformer, encoder and decoder (Vaswani et al. 2017).
+"""The Transformer, encoder and decoder (Vaswani et al. 2017), built in notebook 02, *The Transformer*.
 
-Where a recurrent network passes a state from word to word, here every position looks at all others of
-its layer at once. The layers are those of the paper's figure 1; the norm may stand before each sub-layer
-instead of after it, as the field chose later.
-
-A mask is True where a position may be looked at, and has a shape that fits [batch, heads, queries, keys].
+Every position looks at all others of its layer at once. A mask is True where a position may be looked at,
+and has a shape that fits [batch, heads, queries, keys].
 """
 
 import math
@@ -20,24 +17,15 @@ from utils.vocabulary import PADDING_ID
 
 
 def causal_mask(length: int, device: torch.device | None = None) -> Tensor:
-    """The mask of a decoder: position t may look at positions 0 to t. Shape [length, length].
-
-    Built in notebook 02, *Self-attention, by hand*.
-    """
+    """The mask of a decoder [length, length]: position t may look at positions 0 to t."""
     return torch.ones(length, length, dtype=torch.bool, device=device).tril()
 
 
 def sinusoidal_positions(length: int, width: int, device: torch.device | None = None) -> Tensor:
-    """A vector for each position (Vaswani et al. 2017, section 3.5).
+    """A vector for each position, [length, width] (section 3.5), built in *Self-attention, by hand*.
 
-    Built in notebook 02, *Self-attention, by hand*.
-
-    Returns:
-        [length, width]: sines in the even columns and cosines in the odd ones, with wavelengths that
-        grow from 2π to 10,000 · 2π.
-
-    Raises:
-        ValueError: an odd width.
+    Sines in the even columns and cosines in the odd ones, with wavelengths from 2π to 10,000 · 2π. An odd
+    width is a ValueError.
     """
     if width % 2:
         raise ValueError(f"sinusoidal positions need an even width, not {width}")
@@ -49,9 +37,7 @@ def sinusoidal_positions(length: int, width: int, device: torch.device | None = 
 def scaled_dot_product_attention(
     queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """softmax(Q Kᵀ / √d) V (Vaswani et al. 2017, equation 1).
-
-    Built in notebook 02, *Self-attention, by hand*.
+    """softmax(Q Kᵀ / √d) V (equation 1), built in *Self-attention, by hand*.
 
     Args:
         queries: [..., queries, d].
@@ -69,16 +55,10 @@ def scaled_dot_product_attention(
 
 
 class MultiHeadAttention(nn.Module):
-    """Attention with several heads, each with its own queries, keys and values (section 3.2.2).
+    """Attention with several heads (section 3.2.2), built in *Self-attention, by hand*.
 
-    Built in notebook 02, *Self-attention, by hand*.
-
-    Args:
-        width: width of the vectors that come in and go out.
-        heads: number of heads; each is ``width / heads`` wide.
-
-    Raises:
-        ValueError: a width that the heads cannot share evenly.
+    Each head is ``width / heads`` wide and has its own queries, keys and values; a width that the heads
+    cannot share evenly is a ValueError.
     """
 
     def __init__(self, width: int, heads: int):
@@ -102,8 +82,7 @@ class MultiHeadAttention(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Let each of [batch, queries, width] look at keys and values that ``project_keys`` made.
 
-        Returns:
-            [batch, queries, width], and the weights [batch, heads, queries, keys].
+        Gives [batch, queries, width], and the weights [batch, heads, queries, keys].
         """
         queries = self._split(self.query_projection(inputs))
         mixed, weights = scaled_dot_product_attention(queries, keys, values, mask)
@@ -116,17 +95,9 @@ class MultiHeadAttention(nn.Module):
 class TransformerLayer(nn.Module):
     """One layer of the encoder; with ``cross_attention``, one of the decoder (section 3.1).
 
-    Self-attention, then attention to the encoder's output if there is one, then the feed-forward
-    network: each is added to its own input, which a layer norm evens out. Built in notebook 02, *The
-    Transformer*, and in notebook 04, *One block, two masks*.
-
-    Args:
-        width, heads, feed_forward_size: widths of the vectors and of the feed-forward network.
-        dropout: share of units dropped in training.
-        norm_first: whether the norm stands before each sub-layer (Xiong et al. 2020) or after the
-            addition, as in the paper.
-        cross_attention: whether the layer also looks at an encoder's output.
-        activation: the non-linearity of the feed-forward network.
+    Self-attention, then attention to the encoder's output if there is one, then the feed-forward network
+    with its ``activation``: each is added to its own input, which a layer norm evens out. The norm stands
+    after the addition, as in the paper, or with ``norm_first`` before each part (Xiong et al. 2020).
     """
 
     def __init__(
@@ -163,10 +134,9 @@ class TransformerLayer(nn.Module):
 
         Args:
             inputs: [batch, length, width].
-            mask: where self-attention may look.
+            mask, memory_mask: where self-attention and attention to the encoder may look.
             past: keys and values of earlier positions, from the last call, or None.
             memory: keys and values of the encoder's output, from ``cross_attention.project_keys``.
-            memory_mask: where attention to the encoder may look.
 
         Returns:
             The outputs [batch, length, width], the keys and values of all positions so far, and the
@@ -197,9 +167,7 @@ class TransformerLayer(nn.Module):
 def initialize_weights(model: nn.Module, width: int) -> None:
     """Draw a Transformer's random weights: projections as Glorot and Bengio (2010), embeddings normal.
 
-    Args:
-        model: an ``nn.Module``; its linear layers and embeddings are changed.
-        width: of the vectors; a vector of an embedding has a length of about 1, that of padding is 0.
+    A vector of an embedding has a length of about 1, that of padding is 0.
     """
     for module in model.modules():
         if isinstance(module, nn.Linear):
@@ -215,22 +183,10 @@ def initialize_weights(model: nn.Module, width: int) -> None:
 class TransformerTranslationModel(HubModel):
     """A Transformer that reads one sentence and writes another (Vaswani et al. 2017, section 3).
 
-    Built in notebook 02, *The Transformer*. Its methods are those of ``RecurrentTranslationModel``, where
-    their arguments are explained.
-
-    Args:
-        source_vocabulary_size, target_vocabulary_size: number of tokens on either side.
-        width: width of the vectors.
-        heads: heads of each attention.
-        layers: layers of the encoder, and as many of the decoder.
-        feed_forward_size: width of the hidden layer in the feed-forward networks.
-        dropout: share of the units that are dropped in training.
-        norm_first: the norm before each sub-layer; False is the paper's way.
-        alignment_layer: the decoder layer, counted from 0, whose attention to the source is given
-            out, averaged over its heads.
-
-    Raises:
-        ValueError: a width that does not fit the heads, or a layer that does not exist.
+    Its methods are those of ``RecurrentTranslationModel``, where their arguments are explained. Both sides
+    have as many layers, and the attention that is given out is that of one decoder layer to the source,
+    averaged over its heads: the ``alignment_layer``, counted from 0. A width that does not fit the heads,
+    or a layer that does not exist, is a ValueError.
     """
 
     def __init__(
@@ -269,12 +225,10 @@ class TransformerTranslationModel(HubModel):
         return self.decode(target_in, self.encode(source))[0]
 
     def encode(self, source: Tensor) -> dict[str, Tensor]:
-        """Read the source sentences.
+        """What the decoder may look at, with the batch first.
 
-        Returns:
-            What the decoder may look at, tensors with the batch first: ``keys`` and ``values``
-            [batch, layers, heads, source, width / heads], one for each decoder layer, and ``mask``
-            [batch, source].
+        ``keys`` and ``values`` [batch, layers, heads, source, width / heads], one for each decoder layer,
+        and ``mask`` [batch, source].
         """
         states, mask, _ = self._read(source)
         return self._remember(states, mask)
@@ -291,12 +245,7 @@ class TransformerTranslationModel(HubModel):
         return {"keys": nothing, "values": nothing}
 
     def decode(self, target_in: Tensor, memory: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Run the decoder over given tokens.
-
-        Returns:
-            Logits [batch, target, target_vocabulary_size] and attention weights
-            [batch, target, source], both in rows of the predicted token.
-        """
+        """Logits [batch, target, target_vocabulary_size] and attention weights [batch, target, source]."""
         mask = causal_mask(target_in.size(1), target_in.device)
         logits, _, _, weights = self._write(target_in, memory, mask)
         return logits, weights[self.alignment_layer].mean(dim=1)
@@ -304,23 +253,16 @@ class TransformerTranslationModel(HubModel):
     def step(
         self, token: Tensor, state: dict[str, Tensor], memory: dict[str, Tensor]
     ) -> tuple[Tensor, dict[str, Tensor], Tensor]:
-        """Decode one token; the keys and values of earlier positions are kept, not computed again.
-
-        Returns:
-            Logits [batch, target_vocabulary_size], the new state, and the attention weights of the
-            predicted token [batch, source].
-        """
+        """Decode one token; the keys and values of earlier positions are kept, not computed again."""
         logits, presents, _, weights = self._write(token[:, None], memory, state=state)
         keys, values = (torch.stack(tensors, dim=1) for tensors in zip(*presents, strict=True))
         state = {"keys": keys, "values": values}
         return logits[:, 0], state, weights[self.alignment_layer].mean(dim=1)[:, 0]
 
     def attention_maps(self, source: Tensor, target_in: Tensor) -> dict[str, list[Tensor]]:
-        """The weights of every layer and head.
+        """The weights of all layers and heads: for each layer a tensor [batch, heads, queries, keys].
 
-        Returns:
-            A dictionary of lists, one tensor [batch, heads, queries, keys] for each layer: "encoder",
-            "decoder" (self-attention) and "cross" (the decoder looking at the encoder).
+        Three lists: "encoder", "decoder" (self-attention) and "cross" (the decoder looks at the encoder).
         """
         states, source_mask, encoder_weights = self._read(source)
         memory = self._remember(states, source_mask)
