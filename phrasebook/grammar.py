@@ -50,8 +50,9 @@ def _read(name):
 
 
 @cache
-def _lexicon():
-    tables = {name: _read(name) for name in ("nouns", "adjectives", "verbs", "months", "impersonal")}
+def _lexicon() -> dict[str, Any]:
+    names = "nouns", "adjectives", "verbs", "months", "impersonal"
+    tables: dict[str, Any] = {name: _read(name) for name in names}
     nouns, adjectives = tables["nouns"], tables["adjectives"]
     for adjective in adjectives:
         adjective["classes"] = set(adjective["classes"].split(","))

@@ -215,10 +215,8 @@ def test_the_tolerance_is_that_of_the_number_type(dtype, slack):
         {(2, 0), (1, 1)},
         ((2, 0), (1, 1)),
         [[2, 0], [1, 1]],
-        ["2-0", "1-1"],
         numpy.array([[2, 0], [1, 1]]),
         torch.tensor([[2, 0], [1, 1]]),
-        ({(2, 0), (1, 1)}, {(2, 0), (1, 1)}),
         {(2, 0): 1, (1, 1): 1}.keys(),
     ],
     ids=lambda gold: type(gold).__name__,
@@ -379,8 +377,8 @@ def test_a_dollar_in_given_axes_with_labels_of_their_own_is_a_dollar():
 
 def test_invisible_tokens_can_be_seen():
     ax = plot_alignment(torch.eye(3), ["\n", "\ufeff", "a b"], ["\t", "y", "é"])
-    assert labels(ax.xaxis) == ["\\n", "\\ufeff", "a b"]
-    assert labels(ax.yaxis) == ["\\t", "y", "é"]
+    assert labels(ax.xaxis) == ["\\u000a", "\\ufeff", "a b"]
+    assert labels(ax.yaxis) == ["\\u0009", "y", "é"]
 
 
 def loaded_by(code, **environment):

@@ -7,11 +7,7 @@ import os
 import struct
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
 _TRUE = {"1", "ON", "YES", "TRUE"}  # as huggingface_hub reads its environment
@@ -83,7 +79,7 @@ def present(line: str, *outputs: tuple[dict, dict]) -> None:
         print(line.encode(encoding, "replace").decode(encoding))
 
 
-def show(picture: "Figure | Axes | Any", alt: str) -> None:
+def show(picture: Any, alt: str) -> None:
     """Display a picture with a text for those who do not see it, and close it.
 
     Args:

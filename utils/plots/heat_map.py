@@ -2,7 +2,6 @@
 
 import operator
 import sys
-from collections.abc import Iterable
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -17,27 +16,17 @@ from utils.vocabulary import END, LANGUAGE_NAMES
 
 _MAPS = {"default": ATTENTION_MAP, "paper": "gray"}  # in the paper's 0 is black and 1 is white
 _PRECISION = {"float16": 2**-10, "bfloat16": 2**-7, "float8": 2**-2}  # by name of the number type
-_TYPED = {"parse_math": False}  # "$" is a dollar
 
 
 def plot_alignment(
-    weights: Any,
-    source_tokens: Iterable | None = None,
-    target_tokens: Iterable | None = None,
-    *,
-    gold: str | Iterable | None = None,
-    preset: str = "default",
-    merge: bool = True,
-    show_end: bool = True,
-    values: bool = False,
-    source_language: str | None = None,
-    target_language: str | None = None,
-    title: str | None = None,
-    ax: Axes | None = None,
-) -> Axes:
+    weights: Any, source_tokens: Any = None, target_tokens: Any = None, *, gold: Any = None,
+    preset: str = "default", merge: bool = True, show_end: bool = True, values: bool = False,
+    source_language: str | None = None, target_language: str | None = None,
+    title: str | None = None, ax: Axes | None = None,
+) -> Axes:  # fmt: skip
     """Draw attention weights as a heat map, one row for each target word.
 
-    Built in notebook 02, *The alignment heat map*.
+    Built in notebook 02, *Reading the heat map*.
 
     Args:
         weights: a translation (anything with ``attention_weights``, ``source_tokens`` and
@@ -63,38 +52,37 @@ def plot_alignment(
         raise ValueError(f"preset must be one of {sorted(_MAPS)}, not {preset!r}")
     matrix, sources, targets = _prepare(weights, source_tokens, target_tokens, merge, show_end)
     links = [] if gold is None else _read_gold(gold, *matrix.shape)
-    figure = bar_axes = None
+    figure = None
     if ax is None:
         figure = plt.figure(layout="constrained")
         figure.set_layout_engine("none")  # stays so, whatever the style; _lay_out knows the places
-        ax, bar_axes = figure.add_axes((0, 0, 1, 1)), figure.add_axes((0, 0, 1, 1))
-    elif any(image.get_gid() == "alignment" for image in ax.images):  # drawn before: begin anew
-        for image in ax.images:
-            if image.colorbar:
-                image.colorbar.remove()
-        ax.clear()
+        ax = figure.add_axes((0, 0, 1, 1))
+    for image in list(ax.images):
+        if image.get_gid() == "alignment" and image.colorbar:  # drawn before: begin anew
+            image.colorbar.remove()
+            ax.clear()
     image = ax.imshow(matrix, cmap=_MAPS[preset], vmin=0, vmax=1, aspect="equal", gid="alignment")
-    names = [list(map(_printable, words)) for words in (sources, targets)]
-    ax.set_xticks(range(len(sources)), names[0], rotation=60, ha="left", rotation_mode="anchor", **_TYPED)
-    ax.set_yticks(range(len(targets)), names[1], **_TYPED)
+    slanted: dict[str, Any] = {"rotation": 60, "ha": "left", "rotation_mode": "anchor", "parse_math": False}
+    ax.set_xticks(range(len(sources)), sources, **slanted)
+    ax.set_yticks(range(len(targets)), targets, parse_math=False)
     ax.tick_params(length=0, top=True, labeltop=True, bottom=False, labelbottom=False)
     ax.grid(False)
     ax.spines[:].set(visible=True, color=COLORS["light"])
-    ax.set_xlabel(_role("source", source_language, "what the encoder read"), **_TYPED)
+    ax.set_xlabel(_role("source", source_language, "what the encoder read"), parse_math=False)
     ax.xaxis.set_label_position("top")
-    ax.set_ylabel(_role("target", target_language, "what the decoder wrote"), **_TYPED)
+    ax.set_ylabel(_role("target", target_language, "what the decoder wrote"), parse_math=False)
     if title:
-        ax.set_title(title, pad=10, **_TYPED)
+        ax.set_title(title, pad=10, parse_math=False)
     if values:
         _write_values(ax, matrix, image)
     if links:
         _draw_gold(ax, links)
-    place = {"cax": bar_axes} if bar_axes else {"ax": ax, "shrink": 0.8, "aspect": 24, "pad": 0.02}
-    bar = ax.figure.colorbar(image, **place)
+    place: dict[str, Any] = {"cax": figure.add_axes((0, 0, 1, 1))} if figure else {"ax": ax, "shrink": 0.8}
+    bar = plt.colorbar(image, **place)
     bar.set_label("attention weight\n(each row sums to 1)" if show_end else "attention weight")
-    bar.outline.set_edgecolor(COLORS["light"])  # type: ignore[operator]
+    bar.ax.spines[:].set_color(COLORS["light"])
     if figure:
-        _lay_out(figure, (ax, bar_axes), matrix.shape)
+        _lay_out(figure, (ax, bar.ax), matrix.shape)
     return ax
 
 
@@ -105,12 +93,13 @@ def as_array(values: Any) -> numpy.ndarray:
     return numpy.asarray(values, dtype=numpy.float64)
 
 
-def _prepare(weights, source_tokens, target_tokens, merge, show_end):
-    """Check the weights, merge pieces into words, and trim the end tokens if that is wanted."""
-    if isinstance(weights, list | tuple) and any(hasattr(item, "attention_weights") for item in weights):
-        if len(weights) > 1:
-            raise ValueError(f"these are {len(weights)} translations; draw one of them, such as [0]")
-        weights = weights[0]
+def _prepare(weights: Any, source_tokens: Any, target_tokens: Any, merge: bool, show_end: bool):
+    """Find weights and tokens, merge pieces into words, and trim the end tokens if that is wanted."""
+    several = list(weights) if type(weights) in (list, tuple) else []
+    if several and hasattr(several[0], "attention_weights"):
+        if len(several) > 1:
+            raise ValueError(f"these are {len(several)} translations; draw one of them, such as [0]")
+        weights = several[0]
     if hasattr(weights, "attention_weights"):
         source_tokens, target_tokens = weights.source_tokens, weights.target_tokens
         weights = weights.attention_weights
@@ -136,16 +125,17 @@ def _prepare(weights, source_tokens, target_tokens, merge, show_end):
     return matrix, sources, targets
 
 
-def _texts(tokens):
+def _texts(tokens: Any) -> list[str]:
     if isinstance(tokens, str):
         return tokens.split()
-    return [str(token) for token in (tokens.tolist() if hasattr(tokens, "tolist") else tokens)]
+    words = map(str, tokens.tolist() if hasattr(tokens, "tolist") else tokens)
+    return ["".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in word) for word in words]
 
 
-def _check(weights, sources, targets):
+def _check(weights: Any, sources: list[str], targets: list[str]) -> numpy.ndarray:
     """The weights as an array [target, source], after a look at everything that can be wrong with them."""
-    if isinstance(weights, list | tuple) and any(hasattr(row, "detach") for row in weights):
-        weights = sys.modules["torch"].stack(tuple(weights))
+    if isinstance(weights, list) and weights and hasattr(weights[0], "detach"):
+        weights = sys.modules["torch"].stack(weights)
     number = str(getattr(weights, "dtype", "")).removeprefix("torch.").partition("_")[0]
     try:
         matrix = as_array(weights)
@@ -163,7 +153,7 @@ def _check(weights, sources, targets):
     if not numpy.isfinite(matrix).all():
         row, column = numpy.argwhere(~numpy.isfinite(matrix))[0]
         raise ValueError(f"weights must be numbers, but [{row}, {column}] is {matrix[row, column]}")
-    if (matrix < -1e-6).any():
+    if matrix.min() < -1e-6:
         raise ValueError(f"weights must not be negative, but the smallest is {matrix.min():.3g}")
     sums = matrix.sum(axis=1)
     row = abs(sums - 1).argmax()
@@ -175,13 +165,8 @@ def _check(weights, sources, targets):
     return matrix
 
 
-def _printable(text):
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
-def _role(role, language, meaning):
-    language = f", {LANGUAGE_NAMES.get(language, language)}" if language else ""
-    return f"{role}{language}\n({meaning})"
+def _role(role: str, language: str | None, meaning: str) -> str:
+    return f"{role}{f', {LANGUAGE_NAMES.get(language, language)}' if language else ''}\n({meaning})"
 
 
 def _lay_out(figure, axes, shape):
@@ -209,40 +194,35 @@ def _write_values(ax, matrix, image):
     for (row, column), weight in numpy.ndenumerate(matrix):
         if weight >= 0.05:
             red, green, blue, _ = image.cmap(image.norm(weight))
-            dark = 0.3 * red + 0.6 * green + 0.1 * blue < 0.5
-            style = {"color": "white" if dark else "black", "size": 8, "ha": "center", "va": "center"}
-            ax.text(column, row, f"{weight:.2f}".lstrip("0"), **style)
+            color = "white" if 0.3 * red + 0.6 * green + 0.1 * blue < 0.5 else "black"
+            ax.text(column, row, f"{weight:.2f}".lstrip("0"), color=color, size=8, ha="center", va="center")
 
 
-def _read_gold(gold, rows, columns):
+def _read_gold(gold: Any, rows: int, columns: int) -> list[tuple[int, int, bool]]:
     """Links as triples (source, target, whether it is sure), each inside the matrix."""
-    gold = gold if isinstance(gold, str) else list(gold.tolist() if hasattr(gold, "tolist") else gold)
-    if isinstance(gold, str) or (gold and all(isinstance(link, str) for link in gold)):
-        sure, possible = parse_links(gold if isinstance(gold, str) else " ".join(gold))
-    elif len(gold) == 2 and all(isinstance(links, set | frozenset) for links in gold):
-        sure, possible = gold  # as parse_links returns them
+    if isinstance(gold, str):
+        sure, possible = parse_links(gold)
     else:
         try:
             sure = possible = {(operator.index(source), operator.index(target)) for source, target in gold}
         except (TypeError, ValueError):
-            raise ValueError(
-                "gold must be a text such as '0-0 1?2', or pairs (source, target) of whole numbers"
-            ) from None
-    for source, target in sorted(possible | sure):
+            text = "gold must be a text such as '0-0 1?2', or pairs (source, target) of whole numbers"
+            raise ValueError(text) from None
+    for source, target in sorted(possible):
         if not (0 <= source < columns and 0 <= target < rows):
             raise ValueError(
                 f"the link {source}-{target} (source-target) lies outside a sentence pair of {columns} "
                 f"source and {rows} target words"
             )
-    return [(*link, link in sure) for link in sorted(possible | sure)]
+    return [(*link, link in sure) for link in sorted(possible)]
 
 
 def _draw_gold(ax, links):
     """Outline the cells of gold links: a full line is sure, a dotted one possible."""
-    style = {"linewidth": 1.8, "color": COLORS["highlight"]}
+    style: dict[str, Any] = {"linewidth": 1.8, "color": COLORS["highlight"]}
     for source, target, sure in links:
-        line = "-" if sure else ":"
-        ax.add_patch(Rectangle((source - 0.45, target - 0.45), 0.9, 0.9, fill=False, linestyle=line, **style))
-    kinds = (("-", "gold link, sure"), (":", "gold link, possible"))
-    handles = [Line2D([], [], linestyle=line, label=label, **style) for line, label in kinds]
+        box = ax.add_patch(Rectangle((source - 0.45, target - 0.45), 0.9, 0.9, fill=False, **style))
+        box.set_linestyle("-" if sure else ":")
+    kinds: dict[str, Any] = {"gold link, sure": "-", "gold link, possible": ":"}
+    handles = [Line2D([], [], label=label, linestyle=line, **style) for label, line in kinds.items()]
     ax.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, 0), ncols=2)
