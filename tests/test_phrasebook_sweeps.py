@@ -9,7 +9,7 @@ from scripts.experiments.phrasebook_sweeps import SWEEPS, sweep
 from utils import loaders
 from utils.loaders import LENGTH_RANGES, SEEDS, load_results, load_settings
 from utils.scores import exact_by_length
-from utils.short_trainings import SHORT_TRAININGS, ShortTraining
+from utils.short_trainings import SHORT_TRAININGS, ShortTraining, reversed_words
 
 
 def test_a_sweep_writes_a_row_for_each_arm_seed_and_length(monkeypatch, tmp_path, attentive):
@@ -24,10 +24,10 @@ def test_a_sweep_writes_a_row_for_each_arm_seed_and_length(monkeypatch, tmp_path
 
     monkeypatch.setattr(loaders, "RESULTS", tmp_path)
     monkeypatch.setattr(phrasebook_sweeps, "train_short", train_short)
-    arms = {"one": ("race-gru", str), "other": ("race-gru", str.upper)}
+    arms = {"one": ("race-gru", str), "other": ("race-gru", reversed_words)}
     sweep("small", arms, seeds=range(2), ranges=((2, 4), (5, 6)), sentences=3)
     assert asked == [
-        ("race-gru", seed, text) for seed, text in ((0, "a b"), (0, "A B"), (1, "a b"), (1, "A B"))
+        ("race-gru", seed, text) for seed, text in ((0, "a b"), (0, "b a"), (1, "a b"), (1, "b a"))
     ]
     table, history = (pd.read_csv(tmp_path / f"{name}.csv") for name in ("small", "small-history"))
     assert list(table.columns) == ["arm", "seed", "low", "high", "sentences", "exact", "bleu"]

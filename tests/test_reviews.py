@@ -116,7 +116,7 @@ def test_a_broken_line_is_named(tmp_path, column, value, message):
 
 
 def test_a_missing_table_says_what_computes_it():
-    with pytest.raises(FileNotFoundError, match="git checkout.*hello experiment nothing`"):
+    with pytest.raises(FileNotFoundError, match=r"git checkout.*hello experiment nothing`"):
         load_results("nothing-history")
 
 

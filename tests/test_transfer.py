@@ -1,7 +1,5 @@
 import itertools
-from collections import Counter
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -14,9 +12,7 @@ from utils.transfer import (
     LanguageModelBody,
     TextClassifier,
     TransformersBody,
-    choose_labelled,
     fit_classifier,
-    fit_probe,
     pool,
     text_features,
 )
@@ -160,26 +156,3 @@ def test_a_classifier_learns(make_body):
 def test_texts_and_labels_must_match():
     with pytest.raises(ValueError, match="as many labels as texts"):
         fit_classifier(TextClassifier(recurrent_body()), [[4]], [], ([], []), epochs=1, learning_rate=1e-3)
-
-
-def test_a_probe_finds_the_feature_that_tells():
-    features = np.random.default_rng(0).normal(size=(300, 20))
-    labels = (features[:, 3] > 0).astype(int)
-    probe = fit_probe(features[:100], labels[:100], (features[100:200], labels[100:200]))
-    assert probe.score(features[200:], labels[200:]) > 0.85
-    assert np.abs(probe[-1].coef_[0]).argmax() == 3
-
-
-def test_labelled_examples_are_balanced_distinct_and_fixed_by_the_seed():
-    labels = [0] * 30 + [1] * 20
-    chosen = choose_labelled(labels, 20, seed=1)
-    assert len(set(chosen)) == 20
-    assert Counter(labels[i] for i in chosen) == {0: 10, 1: 10}
-    assert chosen == choose_labelled(labels, 20, seed=1) != choose_labelled(labels, 20, seed=2)
-    assert choose_labelled(labels, 50, seed=1) == list(range(50))
-
-
-@pytest.mark.parametrize("count", [0, 7, 42, 60])
-def test_impossible_numbers_of_labels_are_refused(count):
-    with pytest.raises(ValueError, match=f"^{count} examples"):
-        choose_labelled([0] * 30 + [1] * 20, count, seed=0)

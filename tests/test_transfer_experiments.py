@@ -32,14 +32,15 @@ from scripts.experiments.transfer_sweeps import (
     accuracies,
     adapt,
     bag_of_words,
+    choose_labelled,
     compare_probes,
+    fit_probe,
 )
 from utils import loaders
 from utils.loaders import SEEDS, load_results, load_reviews, load_settings
 from utils.models.language_models import RecurrentLanguageModel
 from utils.texts import LanguageModel
 from utils.tokens import encode_texts, train_tokenizer
-from utils.transfer import choose_labelled
 
 
 @pytest.fixture(scope="module")
@@ -170,6 +171,29 @@ def test_a_probe_on_counted_words_beats_guessing(tokenizer):
     right = pretrained_features.probe_reviews(Counting(), lambda texts: encode_texts(tokenizer, texts))
     assert right.shape == (420,)
     assert 0.55 < right.mean() < 0.8
+
+
+def test_a_probe_finds_the_feature_that_tells():
+    features = np.random.default_rng(0).normal(size=(300, 20))
+    labels = (features[:, 3] > 0).astype(int)
+    probe = fit_probe(features[:100], labels[:100], (features[100:200], labels[100:200]))
+    assert probe.score(features[200:], labels[200:]) > 0.85
+    assert np.abs(probe[-1].coef_[0]).argmax() == 3
+
+
+def test_labelled_examples_are_balanced_distinct_and_fixed_by_the_seed():
+    labels = [0] * 30 + [1] * 20
+    chosen = choose_labelled(labels, 20, seed=1)
+    assert len(set(chosen)) == 20
+    assert Counter(labels[i] for i in chosen) == {0: 10, 1: 10}
+    assert chosen == choose_labelled(labels, 20, seed=1) != choose_labelled(labels, 20, seed=2)
+    assert choose_labelled(labels, 50, seed=1) == list(range(50))
+
+
+@pytest.mark.parametrize("count", [0, 7, 42, 60])
+def test_impossible_numbers_of_labels_are_refused(count):
+    with pytest.raises(ValueError, match=f"^{count} examples"):
+        choose_labelled([0] * 30 + [1] * 20, count, seed=0)
 
 
 # The sweeps, made small

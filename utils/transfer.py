@@ -6,11 +6,7 @@ width]. A *head* turns the vectors of a text into scores of labels.
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -60,8 +56,7 @@ def pool(states: Tensor, mask: Tensor, how: str = "concat") -> Tensor:
     """One vector for each text; built in notebook 03, *ULMFiT: pretrain, adapt, fine-tune*.
 
     Args:
-        states: [batch, time, width].
-        mask: True where there is a token, [batch, time].
+        states, mask: [batch, time, width], and [batch, time], True where there is a token.
         how: "mean", or "concat": the last state, the largest value and the mean of each unit, side by
             side (Howard and Ruder 2018, section 3.3).
 
@@ -95,45 +90,10 @@ def text_features(body: nn.Module, ids: list[list[int]], pooling="mean", batch_s
     return torch.stack([found[i] for i in range(len(ids))])
 
 
-def choose_labelled(labels: Sequence[int], count: int, seed: int) -> list[int]:
-    """Choose the indices of ``count`` examples at random, as many of each label; or all of them.
-
-    Used in notebook 03, *A body that has read a billion pairs of sentences*. Raises ValueError if so
-    many cannot be had, or not as many of each.
-    """
-    if count == len(labels):
-        return list(range(count))
-    order = np.random.default_rng(seed).permutation(len(labels)).tolist()
-    kinds = sorted(set(labels))
-    chosen = [i for kind in kinds for i in [i for i in order if labels[i] == kind][: count // len(kinds)]]
-    if count % len(kinds) or len(chosen) != count or not count:
-        raise ValueError(
-            f"{count} examples, as many of each of {len(kinds)} labels, cannot be chosen from {len(labels)}"
-        )
-    return chosen
-
-
-def fit_probe(features, labels, validation, strengths=(1e-4, 1e-3, 1e-2, 1e-1, 1.0)) -> Pipeline:
-    """Fit a linear head to features [texts, width] that stay as they are: logistic regression.
-
-    Used in notebook 03, *A body that has read a billion pairs of sentences*. Features and labels of other
-    texts, ``validation``, choose the regularisation, scikit-learn's C: the smaller, the stronger.
-    """
-    probes = [
-        make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=2000)).fit(features, labels)
-        for strength in strengths
-    ]
-    return max(probes, key=lambda probe: probe.score(*validation))
-
-
 class TextClassifier(nn.Module):
-    """A body with a head; taught in notebook 03, *ULMFiT: pretrain, adapt, fine-tune*.
+    """A body with a new head for so many ``labels``; ``pooling`` is that of ``pool``.
 
-    Args:
-        body: a module with ``width`` and ``layers()``, called as ``body(tokens, mask)``.
-        labels: number of labels.
-        pooling: "mean" or "concat"; see ``pool``.
-        dropout: share of the features that the head drops in training.
+    Taught in notebook 03, *ULMFiT: pretrain, adapt, fine-tune*.
     """
 
     def __init__(self, body: nn.Module, labels: int = 2, pooling: str = "concat", dropout: float = 0.1):
@@ -180,20 +140,16 @@ def fit_classifier(
         labels: the label of each text, from 0.
         validation: ids and labels of other texts, which choose the best epoch.
         batch_size: texts in a step.
-        seed: fixes the order of the texts and everything else that is drawn.
         frozen: whether the body stays as it is, and the head alone learns.
         layer_decay: each group of layers learns at this share of the rate of the group above it
             (discriminative fine-tuning; the paper divides by 2.6).
         unfreeze_every: if not 0, the head learns alone at first, and after each so many epochs one
             more group of layers joins in, from above (gradual unfreezing).
-        options: those of ``train``, epochs and learning_rate (of the head, at its peak) among them;
+        options: those of ``train``, epochs and learning_rate (the head's, at its peak) among them;
             the paper's schedule is ``schedule=slanted_triangular``.
 
     Returns:
-        The history: for each epoch the loss, the seconds, and the accuracy on ``validation``.
-
-    Raises:
-        ValueError: no texts, or not as many labels as texts.
+        The history of ``train``, with the accuracy on ``validation``.
     """
     if not ids or len(ids) != len(labels):
         raise ValueError(f"as many labels as texts are needed, and at least one: {len(ids)}, {len(labels)}")
@@ -205,20 +161,15 @@ def fit_classifier(
     ]
 
     def batches(epoch):
-        for batch in bucketed_batches([len(row) for row in ids], batch_size, [seed, epoch]):
-            yield pad([ids[i] for i in batch]), torch.tensor([labels[i] for i in batch])
+        chosen = bucketed_batches([len(row) for row in ids], batch_size, [seed, epoch])
+        return [(pad([ids[i] for i in rows]), torch.tensor([labels[i] for i in rows])) for rows in chosen]
+
+    def loss(model, batch):
+        return F.cross_entropy(model(batch[0]), batch[1]), batch[0].numel()
 
     def validate(model):
         right = model.predict(validation[0]) == torch.tensor(validation[1])
         return {"validation_accuracy": right.float().mean().item()}
 
-    return train(
-        classifier,
-        lambda epoch: list(batches(epoch)),
-        lambda model, batch: (F.cross_entropy(model(batch[0]), batch[1]), batch[0].numel()),
-        validate,
-        monitor="validation_accuracy",
-        seed=seed,
-        groups=groups,
-        **options,
-    )
+    options |= {"monitor": "validation_accuracy", "seed": seed, "groups": groups}
+    return train(classifier, batches, loss, validate, **options)

@@ -7,13 +7,14 @@ import torch
 from transformers.utils import logging
 
 from scripts.experiments.bootstrap import interval
+from scripts.experiments.transfer_sweeps import fit_probe
 from scripts.masked_model import count_pieces
 from scripts.tables import write_rows, write_settings
 from utils.loaders import load_reviews
 from utils.pretrained import load_minilm, load_smollm2
 from utils.short_trainings import train_objective
 from utils.tokens import encode_texts
-from utils.transfer import TransformersBody, fit_probe, text_features
+from utils.transfer import TransformersBody, text_features
 
 
 def probe_reviews(body, encode):

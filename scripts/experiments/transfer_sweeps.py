@@ -12,6 +12,7 @@ import torch
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from scripts.corpora import load_sentence_polarity
 from scripts.experiments.digits import ARMS, LABEL_COUNTS, digit_accuracy, pretrain_digit_body
@@ -26,9 +27,7 @@ from utils.transfer import (
     LanguageModelBody,
     TextClassifier,
     TransformersBody,
-    choose_labelled,
     fit_classifier,
-    fit_probe,
     text_features,
 )
 
@@ -55,6 +54,34 @@ TECHNIQUES = {
 def bag_of_words():
     """Logistic regression on the counts of words, the classifier that everything must beat."""
     return make_pipeline(CountVectorizer(), LogisticRegression(max_iter=2000))
+
+
+def fit_probe(features, labels, validation, strengths=(1e-4, 1e-3, 1e-2, 1e-1, 1.0)):
+    """Fit a linear head to features [texts, width] that stay as they are: logistic regression.
+
+    Features and labels of other texts, ``validation``, choose its regularisation, scikit-learn's C.
+    Built in notebook 03, *A body that has read a billion pairs of sentences*, as ``choose_labelled`` is.
+    """
+    heads = [make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=2000)) for c in strengths]
+    return max((head.fit(features, labels) for head in heads), key=lambda head: head.score(*validation))
+
+
+def choose_labelled(labels, count, seed):
+    """Choose the indices of ``count`` examples at random, as many of each label; or all of them.
+
+    Raises:
+        ValueError: so many cannot be had, or not as many of each.
+    """
+    if count == len(labels):
+        return list(range(count))
+    order = np.random.default_rng(seed).permutation(len(labels)).tolist()
+    kinds = sorted(set(labels))
+    chosen = [i for kind in kinds for i in [i for i in order if labels[i] == kind][: count // len(kinds)]]
+    if count % len(kinds) or len(chosen) != count or not count:
+        raise ValueError(
+            f"{count} examples, as many of each of {len(kinds)} labels, cannot be chosen from {len(labels)}"
+        )
+    return chosen
 
 
 def accuracies(found, reviews):
