@@ -113,6 +113,7 @@ def shown():
     return hello(*words, encoding="cp1252", PYTHONIOENCODING="cp1252")
 
 
+@pytest.mark.slow
 def test_a_narrow_encoding_replaces_what_it_cannot_show(shown):
     assert shown.returncode == 0, shown.stderr
     first, *alignment = shown.stdout.splitlines()

@@ -149,6 +149,7 @@ def trained(folder, **settings):
     return fit(TranslatorTraining(**{"embedding_size": 8, "hidden_size": 8, "epochs": 1} | settings), places)
 
 
+@pytest.mark.slow
 def test_a_phrasebook_translator_is_measured_by_length(elsewhere, monkeypatch):
     name = "phrasebook-en-de-gru"
     options = {"corpus": "phrasebook", "count": 300, "one_way": True, "dropout": 0.0, "model": "gru"}
@@ -180,6 +181,7 @@ def captions(monkeypatch):
     return rows
 
 
+@pytest.mark.slow
 def test_translators_with_and_without_attention_are_compared(elsewhere, captions, capsys):
     for checkpoint, model in (
         ("multi30k-en-fr-gru", "gru"),
@@ -210,6 +212,7 @@ def test_translators_with_and_without_attention_are_compared(elsewhere, captions
     assert "difference" in json.loads(capsys.readouterr().out.splitlines()[-1])
 
 
+@pytest.mark.slow
 def test_a_translator_of_captions_is_measured(elsewhere, captions):
     name, sizes = "multi30k-en-de-transformer", {"width": 8, "heads": 2, "layers": 2, "feed_forward_size": 8}
     settings = {"target": "de", "corpus": "captions", "vocabulary_size": 300, "limit": 20, "epochs": 1}

@@ -30,6 +30,7 @@ def largest_difference(first, second):
     return difference[:rows, :columns].reshape(rows // 16, 16, columns // 16, 16).mean(axis=(1, 3)).max()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FIGURES)
 def test_the_stored_figure_is_what_the_code_draws(name, tmp_path):
     save_figure(name, tmp_path)

@@ -29,6 +29,7 @@ def run(code, **environment):
     return result.stdout.decode("utf-8", "replace")
 
 
+@pytest.mark.slow
 def test_set_up_keeps_libraries_off_the_network_that_were_imported_before():
     code = """
 import datasets, huggingface_hub
@@ -79,6 +80,7 @@ def test_set_up_names_damaged_checkpoints(capsys):
         set_up(checkpoints=["no-such-model"])
 
 
+@pytest.mark.slow
 def test_outside_jupyter_pictures_and_claims_are_lines_of_text():
     code = """
 import matplotlib.pyplot as plt
@@ -138,6 +140,7 @@ def test_figures_of_the_chapter_are_shown_as_they_are_stored(shown):
         show_figure("chapter01_cat")
 
 
+@pytest.mark.slow
 def test_in_a_kernel_pictures_and_claims_are_displayed(tmp_path):
     """What a notebook stores: a picture, its text folded below it, and a claim with its metadata."""
     code = """

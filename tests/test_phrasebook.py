@@ -89,6 +89,7 @@ def test_it_is_deterministic_and_a_dataset():
     assert data["en"][:] != load_phrasebook(50, seed=4)["en"][:]
 
 
+@pytest.mark.slow
 @few
 @given(seeds, st.sampled_from([None, *THEMES]), st.integers(2, 60), st.integers(0, 20))
 def test_filters_keep_lengths_and_themes(seed, theme, low, span):
@@ -113,6 +114,7 @@ def test_impossible_filters_say_what_is_possible(filters, message):
         load_phrasebook(1, **filters)
 
 
+@pytest.mark.slow
 def test_every_length_can_be_had():
     assert {row["words"] for row in phrases(0, 4000)} >= set(range(2, 51))
     for length in (2, 51, 54, 57, 60):  # the longest are rare
@@ -303,6 +305,7 @@ def normal(text):
     return [token for token in re.findall(r"\w+|[^\w\s]", text.lower()) if token not in ("'", ".", "!", ",")]
 
 
+@pytest.mark.slow
 def test_the_chapters_sentences_are_held_out_but_their_words_are_not():
     rows = phrases(1, 30_000, max_words=20)
     for language in LANGUAGES:
@@ -366,6 +369,7 @@ def test_the_command_line_prints_tab_separated_sentences():
         assert message in run.stderr
 
 
+@pytest.mark.slow
 def test_the_word_list_is_complete():
     words = {language: set(found) for language, found in phrasebook_words().items()}
     for row in phrases(77, 10_000):
@@ -418,6 +422,7 @@ def test_a_mixture_has_the_share_of_short_sentences_that_is_asked_for(seed):
     assert rows == write_mixture(40, seed, max_words=30, short_share=0.75, theme="science")
 
 
+@pytest.mark.slow
 def test_a_mixture_of_distinct_sentences_has_none_twice():
     often = write_mixture(3000, 5, short_share=0.9)
     once = write_mixture(3000, 5, short_share=0.9, distinct=True)

@@ -171,6 +171,7 @@ def test_a_matrix_may_be_of_any_kind(matrix):
     assert numpy.allclose(small_map(matrix).images[0].get_array(), MATRIX)
 
 
+@pytest.mark.slow
 def test_a_frame_brings_its_labels_and_tokens_may_be_of_any_kind():
     frame = pandas.DataFrame(MATRIX, index=["x", "y"], columns=["a", "b"])
     ax = plot_alignment(frame)
@@ -390,6 +391,7 @@ def loaded_by(code, **environment):
     return set(run.stdout.split())
 
 
+@pytest.mark.slow
 def test_drawing_imports_no_model_no_corpus_and_no_transformers():
     code = (
         "from utils.plots import plot_alignment; import matplotlib; matplotlib.use('agg'); "

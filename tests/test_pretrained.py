@@ -219,6 +219,7 @@ def test_prepare_verifies_and_converts_and_reports_all_that_is_wrong(cache, monk
         main([])
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_minilm_without_its_weights_is_random_and_with_them_is_itself():
     model, tokenizer = load_minilm()

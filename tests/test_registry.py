@@ -60,6 +60,7 @@ def test_only_a_pair_reads_on_two_sides():
     assert torch.equal(inputs["input_ids"], inputs["decoder_input_ids"])
 
 
+@pytest.mark.slow
 def test_the_list_holds_models_of_text():
     names = text_models()
     assert {"bert", "gpt2", "t5", "llama", "bart", "roberta"} <= set(names)

@@ -194,6 +194,7 @@ def normal(name):
     return re.sub("[-_.]+", "-", name).lower()
 
 
+@pytest.mark.slow
 def test_requirements_list_what_is_imported_and_nothing_else():
     packages = importlib.metadata.packages_distributions()
     known = set(sys.stdlib_module_names) | {*OURS, "tests", "conftest"}
@@ -231,6 +232,7 @@ def test_what_is_installed_is_what_is_locked():
 # ---- files
 
 
+@pytest.mark.slow
 def test_the_repository_stays_small():
     files = tracked()
     assert sum(path.stat().st_size for path in files) <= 80 * MEGABYTE
@@ -256,6 +258,7 @@ def test_no_file_names_a_folder_of_one_machine():
     assert found == []
 
 
+@pytest.mark.slow
 def test_no_checkout_changes_a_byte(tmp_path):
     """Git for Windows converts line ends unless .gitattributes says otherwise; checksums would then fail."""
     names = [path.relative_to(ROOT).as_posix() for path in tracked() if path.suffix != ".png"]

@@ -40,6 +40,7 @@ def report(path):
     return json.loads((path / "build" / "report.json").read_text(encoding="utf-8"))
 
 
+@pytest.mark.slow
 def test_running_notebooks_writes_report_copies_and_pages(folder, capsys):
     path = folder(good=GOOD)
     before = (path / "notebooks" / "good.ipynb").read_bytes()
@@ -56,6 +57,7 @@ def test_running_notebooks_writes_report_copies_and_pages(folder, capsys):
     assert "a figure" in (path / "notebooks" / "good.ipynb").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_whatever_happens_to_one_the_others_run_and_the_report_is_written(folder, capsys):
     die, wait = "import os; os._exit(3)", "import time; time.sleep(60)"
     path = folder(a_error="1 / 0", b_dead=die, c_slow=wait, d_good="print(7)")
@@ -104,6 +106,7 @@ def test_the_table_shows_every_verdict():
     assert lines[2].split() == ["all", "10.5"]
 
 
+@pytest.mark.slow
 def test_a_terminal_without_ticks_gets_other_characters(tmp_path):
     code = (
         "import sys; from scripts import run_notebooks as r; "

@@ -49,6 +49,7 @@ def test_a_short_training_sees_each_sentence_once(name, monkeypatch):
     assert found.translator.languages == ("en", target)
 
 
+@pytest.mark.slow
 def test_a_short_training_is_fixed_by_its_seed():
     runs = [train_short("pair", seed, parts=2, max_words=8) for seed in (0, 0, 1)]
     losses = [[record["loss"] for record in run.history] for run in runs]
@@ -97,6 +98,7 @@ def test_texts_for_the_objectives_are_new_where_they_are_to_be():
     assert objective_texts(seed=1, count=300)[0] != texts
 
 
+@pytest.mark.slow
 def test_both_objectives_have_the_same_layers_and_words():
     causal, masked = (train_objective(name, count=60, width=8, epochs=1) for name in OBJECTIVES)
     shapes = [{n: w.shape for n, w in one.model.model.named_parameters()} for one in (causal, masked)]

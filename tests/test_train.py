@@ -55,6 +55,7 @@ def test_training_learns_and_keeps_the_best_epoch():
     assert not task[0].training
 
 
+@pytest.mark.slow
 def test_a_killed_training_continues_as_if_it_had_not_been(tmp_path):
     whole = line_task()
     expected = run(whole)
@@ -78,6 +79,7 @@ def test_a_killed_training_continues_as_if_it_had_not_been(tmp_path):
         assert torch.equal(one, two)
 
 
+@pytest.mark.slow
 def test_a_finished_training_is_not_repeated(tmp_path):
     run(line_task(), state=TrainingState(tmp_path, {}))
     task = line_task()
@@ -153,6 +155,7 @@ def test_norms_and_biases_are_not_decayed():
     assert changed == {"0.weight", "2.weight_ih_l0", "2.weight_hh_l0"}
 
 
+@pytest.mark.slow
 def test_precision_can_change_within_a_process():
     for precision in ("no", "bf16", "no"):
         history = run(line_task(), epochs=1, mixed_precision=precision)
@@ -171,6 +174,7 @@ def test_an_epoch_without_batches_is_refused():
         run((model, lambda epoch: [], loss_function, validate))
 
 
+@pytest.mark.slow
 def test_a_state_without_settings_is_told_from_one_with_them(tmp_path):
     run(line_task(), epochs=2, state=TrainingState(tmp_path, None))
     with pytest.raises(ResumeError, match=r"'width': \(None, 9\)"):
@@ -238,6 +242,7 @@ def report_in(folder):
     return json.loads((folder / "training.json").read_text(encoding="utf-8"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "sizes",
     [
@@ -266,6 +271,7 @@ def test_a_translator_is_trained_saved_and_loads(tmp_path, sizes, capsys):
     assert lines[2].startswith(f"saved {folder}")
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_loses_one_epoch_at_most(tmp_path):
     settings = TranslatorTraining(**TINY | {"epochs": 8, "patience": 99})
     words = settings.command().split()[2:]
@@ -285,6 +291,7 @@ def test_a_process_that_is_killed_loses_one_epoch_at_most(tmp_path):
     assert len(report["history"]) == 8
 
 
+@pytest.mark.slow
 def test_two_processes_train_one_model(tmp_path):
     words = TranslatorTraining(**TINY).command().split()[2:]
     words += ["--output", str(tmp_path / "out"), "--state", str(tmp_path / "state")]
@@ -327,6 +334,7 @@ def test_the_running_average_is_what_is_validated_and_kept(monkeypatch):
     assert not torch.allclose(expected, steps[-1], atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_training_with_an_average_resumes_bit_for_bit(tmp_path):
     whole, fresh = line_task(), line_task()
     expected = run(whole, averaging=0.9)
@@ -387,6 +395,7 @@ def test_no_sentence_of_the_phrasebook_is_trained_on_and_validates(theme):
     assert not set(english) & set(others)
 
 
+@pytest.mark.slow
 def test_a_language_model_is_trained_and_goes_on_from_a_checkpoint(tmp_path):
     small = {"corpus": "reviews", "limit": 40, "batch_size": 8, "window": 16}
     first = LanguageModelTraining(
@@ -403,6 +412,7 @@ def test_a_language_model_is_trained_and_goes_on_from_a_checkpoint(tmp_path):
     assert perplexity == pytest.approx(later["validation_perplexity"], rel=2e-2)  # saved in half precision
 
 
+@pytest.mark.slow
 def test_a_masked_model_is_trained_from_random_weights(tmp_path):
     sizes = {"width": 8, "heads": 2, "layers": 1, "feed_forward_size": 8, "vocabulary_size": 300}
     settings = MaskedModelTraining(

@@ -79,6 +79,7 @@ def test_features_do_not_depend_on_the_company_of_a_text(make_body, pooling):
     assert torch.allclose(together, alone, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_frozen_body_stays_as_it_is_and_can_be_thawed():
     classifier = TextClassifier(recurrent_body())
     before = {name: weight.clone() for name, weight in classifier.state_dict().items()}
@@ -92,6 +93,7 @@ def test_a_frozen_body_stays_as_it_is_and_can_be_thawed():
     assert any(name.startswith("body") for name in moved(frozen=False))
 
 
+@pytest.mark.slow
 @BODIES
 def test_layers_join_from_above_and_learn_more_slowly_below(make_body):
     classifier = TextClassifier(make_body())
@@ -140,6 +142,7 @@ def test_the_slanted_triangle_is_the_one_of_the_paper():
     assert rates[55] == pytest.approx(0.01 * (1 + share * 31) / 32)
 
 
+@pytest.mark.slow
 @BODIES
 def test_a_classifier_learns(make_body):
     classifier = TextClassifier(make_body(), dropout=0.0)

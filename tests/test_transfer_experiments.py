@@ -140,6 +140,7 @@ def test_accuracies_count_the_hard_reviews_of_both_splits(reviews):
     assert (found["plain"], found["hard"]) == (1, 0)
 
 
+@pytest.mark.slow
 def test_adapting_changes_a_copy_and_helps(tokenizer, reviews):
     model = tiny_language_model(tokenizer)
     before = {name: weight.clone() for name, weight in model.model.state_dict().items()}
@@ -210,6 +211,7 @@ def test_the_sweep_of_digits(results):
     assert json.loads((results / "digits.json").read_text(encoding="utf-8"))["seeds"] == [0, 1]
 
 
+@pytest.mark.slow
 def test_the_sweep_of_minilm(results, few_reviews, tokenizer):
     config = BertConfig(
         vocab_size=300, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8
@@ -225,6 +227,7 @@ def test_the_sweep_of_minilm(results, few_reviews, tokenizer):
     assert json.loads((results / "minilm.json").read_text(encoding="utf-8"))["epochs"] == {"10": 1}
 
 
+@pytest.mark.slow
 def test_the_sweep_of_ulmfit(results, few_reviews, tokenizer):
     def load():
         return {arm: tiny_language_model(tokenizer) for arm in ("untrained", "pretrained", "adapted")}
@@ -257,6 +260,7 @@ def test_the_comparison_with_real_reviews(results, few_reviews, monkeypatch, tok
     assert table["bag of words"].iloc[1] == 1  # theirs are among ours
 
 
+@pytest.mark.slow
 def test_the_comparison_of_features_and_the_gaps_in_reviews(results, few_reviews, monkeypatch):
     right = np.arange(420) % 5 > 0
     encoder = torch.nn.Linear(2, 2)

@@ -34,6 +34,7 @@ def test_show_prints_a_line_for_each_target_word(saved, capsys):
     assert all("←" in line for line in alignment)
 
 
+@pytest.mark.slow
 def test_the_looks_of_a_drawing_differ(saved, tmp_path):
     files = [tmp_path / f"{name}.png" for name in ("default", "paper", "trimmed")]
     for file, options in zip(files, ([], ["--preset", "paper"], ["--hide-end"]), strict=True):
