@@ -24,7 +24,7 @@ def load_captions(aligned_only: bool = False) -> Dataset:
     """
     table = pd.read_csv(DATA / "captions.tsv", sep="\t", dtype=str, keep_default_na=False, quoting=3)
     chosen = table[table["links_en_fr"].ne("")] if aligned_only else table
-    return Dataset.from_list(chosen.to_dict("records"))
+    return _dataset(chosen)
 
 
 def load_reviews(path: Path | str = DATA / "reviews.csv") -> DatasetDict:
@@ -52,7 +52,11 @@ def load_reviews(path: Path | str = DATA / "reviews.csv") -> DatasetDict:
         raise ValueError(f"review {review} has no text; write one or take the line out")
     table = table.assign(label=table["label"].map(REVIEW_LABELS.index), stars=table["stars"].astype(int))
     parts = {split: table[table["split"] == split].drop(columns="split") for split in REVIEW_SPLITS}
-    return DatasetDict({split: Dataset.from_dict(part.to_dict("list")) for split, part in parts.items()})
+    return DatasetDict({split: _dataset(rows) for split, rows in parts.items()})
+
+
+def _dataset(table: pd.DataFrame) -> Dataset:
+    return Dataset.from_dict({str(name): list(table[name]) for name in table})
 
 
 def load_timeline(path: Path | str = DATA / "timeline.csv") -> pd.DataFrame:
@@ -86,8 +90,8 @@ def load_timeline(path: Path | str = DATA / "timeline.csv") -> pd.DataFrame:
         "an arXiv id such as arXiv:1706.03762": table["source"].str.startswith("arXiv:") & months.eq(""),
     }
     for need, wrong in needs.items():
-        for line, row in table[wrong].iterrows():
-            raise ValueError(f"{path}, line {line + 2}: a row needs {need}, not {row.iloc[:5].tolist()}")
+        for line in wrong.to_numpy().nonzero()[0]:
+            raise ValueError(f"{path}, line {line + 2}: a row needs {need}, not {table.iloc[line].tolist()}")
     return table.assign(day=days.dt.date, arxiv_month=months).sort_values("day", kind="stable")
 
 

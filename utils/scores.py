@@ -4,7 +4,8 @@ import warnings
 from collections.abc import Callable, Collection, Sequence
 
 import pandas as pd
-from sacrebleu.metrics import BLEU, CHRF
+from sacrebleu.metrics.bleu import BLEU
+from sacrebleu.metrics.chrf import CHRF
 
 from phrasebook import write_phrases
 

@@ -5,6 +5,7 @@ width]. A *head* turns the vectors of a text into scores of labels.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +21,7 @@ class LanguageModelBody(nn.Module):
     Used in notebook 03, *A sentiment detector that nobody trained*.
     """
 
-    def __init__(self, model: nn.Module):
+    def __init__(self, model: Any):
         super().__init__()
         self.model, self.width = model, model.width
 
@@ -39,7 +40,7 @@ class TransformersBody(nn.Module):
     Used in notebook 03, *A body that has read a billion pairs of sentences*.
     """
 
-    def __init__(self, model: nn.Module):
+    def __init__(self, model: Any):
         super().__init__()
         self.model, self.width = model, model.config.hidden_size
 
@@ -75,7 +76,7 @@ def pool(states: Tensor, mask: Tensor, how: str = "concat") -> Tensor:
 
 
 @torch.no_grad()
-def text_features(body: nn.Module, ids: list[list[int]], pooling="mean", batch_size=64) -> Tensor:
+def text_features(body: Any, ids: list[list[int]], pooling="mean", batch_size=64) -> Tensor:
     """The features of texts by a frozen body: [texts, width], or [texts, 3 · width] for "concat".
 
     Built in notebook 03, *A body that has read a billion pairs of sentences*; ``ids`` has the token ids of
@@ -96,7 +97,7 @@ class TextClassifier(nn.Module):
     Taught in notebook 03, *ULMFiT: pretrain, adapt, fine-tune*.
     """
 
-    def __init__(self, body: nn.Module, labels: int = 2, pooling: str = "concat", dropout: float = 0.1):
+    def __init__(self, body: Any, labels: int = 2, pooling: str = "concat", dropout: float = 0.1):
         super().__init__()
         self.body, self.pooling = body, pooling
         width = body.width * (3 if pooling == "concat" else 1)
