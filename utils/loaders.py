@@ -55,7 +55,7 @@ def load_reviews(path: Path | str = DATA / "reviews.csv") -> DatasetDict:
     return DatasetDict({split: _dataset(rows) for split, rows in parts.items()})
 
 
-def _dataset(table: pd.DataFrame) -> Dataset:
+def _dataset(table) -> Dataset:
     return Dataset.from_dict({str(name): list(table[name]) for name in table})
 
 
