@@ -2,13 +2,13 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 INSTALLED := .venv/installed
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt
 NBVAL := $(BIN)/python -m pytest --nbval --nbval-current-env --nbval-sanitize-with nbval.cfg
 
 # Threads that wait for work sleep, so that two programs do not starve one another.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help install run test test-notebooks check lab site figures claims lock test-browser clean
+.PHONY: help install run test test-notebooks check check-types check-tests lab site figures claims lock test-browser clean
 
 help:
 	@echo "make run           execute every notebook; results in build/"
@@ -46,17 +46,23 @@ run: $(INSTALLED)
 test: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/basedpyright
+	$(BIN)/basedpyright --pythonpath $(BIN)/python
 	$(BIN)/python -m pytest -n 2 --random-order tests
 	$(MAKE) test-notebooks
 
 test-notebooks: $(INSTALLED)
 	CI=1 $(NBVAL) notebooks
 
+# Types beside tests, which keeps both cores busy.
 check: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/basedpyright
+	@$(MAKE) --no-print-directory -j 2 check-types check-tests
+
+check-types: $(INSTALLED)
+	$(BIN)/basedpyright --pythonpath $(BIN)/python
+
+check-tests: $(INSTALLED)
 	$(BIN)/python -m pytest -n 2 -m "not slow" tests
 
 lab: $(INSTALLED)

@@ -82,6 +82,7 @@ def test_baselines():
     assert hard_alignment(torch.tensor([[0.2, 0.8], [0.6, 0.4]])).tolist() == [[0, 1], [1, 0]]
 
 
+@pytest.mark.slow
 @given(st.integers(1, 6), st.integers(1, 9), st.randoms(use_true_random=False))
 def test_merging_keeps_row_sums(rows, columns, random):
     weights = torch.rand(rows, columns, dtype=torch.float64).softmax(dim=1)
@@ -154,6 +155,7 @@ def test_model_1_finds_the_words_of_a_textbook_example():
     assert torch.allclose(first[0], torch.full((2, 2), 0.5))
 
 
+@pytest.mark.slow
 def test_model_1_aligns_the_phrasebook_far_better_than_a_diagonal():
     rows = list(write_phrases(1500, seed=8, max_words=16))
     english, french = ([row[k].split() for row in rows] for k in ("en", "fr"))

@@ -144,6 +144,7 @@ def test_files_and_pipes_get_utf_8(monkeypatch):
     assert {options["errors"] for options in found} == {"replace"}
 
 
+@pytest.mark.slow
 def test_modules_are_commands_too(tmp_path):
     process = subprocess.run(
         [sys.executable, "-m", "scripts.translate", "--output", str(tmp_path / "noext"), "A dog ."],

@@ -49,6 +49,7 @@ def checkpoint(request):
     return folder, load(folder), card_of(folder), read_report(folder.name)
 
 
+@pytest.mark.slow
 def test_a_report_says_what_the_weights_are(checkpoint):
     folder, loaded, _, report = checkpoint
     network = loaded.model
@@ -102,6 +103,7 @@ def test_a_card_says_what_the_weights_are(checkpoint):
             assert thousands(sizes[name]) in tokens
 
 
+@pytest.mark.slow
 def test_cards_are_as_the_code_writes_them(checkpoint, tmp_path, monkeypatch):
     folder, _, card, _ = checkpoint
     shutil.copytree(folder, tmp_path / folder.name, ignore=shutil.ignore_patterns("README.md"))
@@ -242,6 +244,7 @@ def small_texts(monkeypatch):
     return texts
 
 
+@pytest.mark.slow
 def test_a_language_model_is_measured(elsewhere, small_texts):
     name = "language-model-brown"
     sizes = {"vocabulary_size": 120, "embedding_size": 8, "hidden_sizes": [12, 8], "window": 8}
@@ -259,6 +262,7 @@ def test_a_language_model_is_measured(elsewhere, small_texts):
     assert "--hidden-sizes 12 8" in card
 
 
+@pytest.mark.slow
 def test_a_masked_model_is_measured(elsewhere, small_texts):
     sizes = {"width": 8, "heads": 2, "layers": 1, "feed_forward_size": 8, "vocabulary_size": 120}
     places = Places(output=str(elsewhere / MASKED_MODEL), state=str(elsewhere / "state"))

@@ -43,6 +43,7 @@ def test_the_stored_figure_is_what_the_code_draws(name, tmp_path):
     assert 1300 <= width <= 1500  # 7 inches at 200 dpi
 
 
+@pytest.mark.slow
 def test_a_changed_word_is_noticed(tmp_path, monkeypatch):
     save_figure("chapter01_rnn", tmp_path)
     (tmp_path / "chapter01_rnn.png").rename(tmp_path / "before.png")
@@ -51,6 +52,7 @@ def test_a_changed_word_is_noticed(tmp_path, monkeypatch):
     assert largest_difference(tmp_path / "chapter01_rnn.png", tmp_path / "before.png") > 2 * TOLERANCE
 
 
+@pytest.mark.slow
 def test_saving_twice_gives_the_same_bytes(tmp_path):
     for folder in ("a", "b"):
         main(["chapter01_enc-dec-attn", "--output", str(tmp_path / folder)])
@@ -148,6 +150,7 @@ def test_no_arrow_crosses_a_box_or_a_text(page):
                 assert not (box.x0 < x < box.x1 and box.y0 < y < box.y1), text
 
 
+@pytest.mark.slow
 def test_no_pole_of_the_timeline_crosses_a_label():
     page = FIGURES["chapter01_timeline"]()
     page.figure.canvas.draw()
@@ -191,6 +194,7 @@ def test_a_pile_is_as_large_as_its_cards():
     assert page.stack(10, 20, 4, 1, 1) == Box(10, 20, 1, 4)
 
 
+@pytest.mark.slow
 def test_lines_of_a_label_stand_below_each_other():
     page = Diagram(30, 30, "A test")
     before = len(page.axes.texts)

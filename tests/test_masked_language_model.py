@@ -268,6 +268,7 @@ def started():
     return start_from_minilm(TEXTS, frozen_layers=4)
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_the_body_of_the_masked_model_is_minilm():
     masked, (theirs, tokenizer) = minilm_for_filling(), load_minilm()
@@ -283,6 +284,7 @@ def test_the_body_of_the_masked_model_is_minilm():
     assert len(masked.encode(["film " * 300])[0]) == 302  # nothing is cut in silence
 
 
+@pytest.mark.slow
 def test_whole_words_of_minilms_vocabulary(shipped):
     tokens = torch.tensor(shipped.encode(["The re-entry of Anna's unembeddable cat, don't!"]))
     whole = shipped.tokenizer.convert_ids_to_tokens(tokens[shipped.whole_words(tokens)].tolist())

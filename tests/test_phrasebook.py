@@ -121,6 +121,7 @@ def test_every_length_can_be_had():
         assert [row["words"] for row in phrases(0, 1, min_words=length, max_words=length)] == [length]
 
 
+@pytest.mark.slow
 def test_at_least_300_words_a_language():
     rows = phrases(0, 6000, max_words=25)
     for language in LANGUAGES:
@@ -265,6 +266,7 @@ def test_only_the_first_clause_begins_with_a_time(seed):
         assert not re.search(r"(Katze|Hund|Pferd|Vogel) (isst|hat [^,]* gegessen)", row["de"]), row
 
 
+@pytest.mark.slow
 def test_german_negation_by_example():
     rows = phrases(3, 6_000, max_words=14)
     denied = [row["de"] for row in rows if " nicht " in row["de"] and row["words"] > 5]

@@ -462,6 +462,7 @@ def curve(ax, color):
     return points.get_ydata().tolist(), (numpy.nanmin(heights), numpy.nanmax(heights))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows", [ROWS, pandas.DataFrame(ROWS)], ids=["rows", "frame"])
 def test_quality_by_length_shows_the_mean_and_the_range_of_seeds(rows):
     ax = plot_quality_by_length({"a pair": rows}).axes[0]
@@ -514,6 +515,7 @@ def test_label_efficiency_draws_means_and_ranges_of_each_arm():
         plot_label_efficiency(rows, looks | {"nobody": ("text", ":")}, measures)
 
 
+@pytest.mark.slow
 def test_plots_warn_of_nothing():
     with warnings.catch_warnings():
         warnings.simplefilter("error")

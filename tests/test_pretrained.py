@@ -208,6 +208,7 @@ def test_a_damaged_package_is_named_with_its_checksum(cache, monkeypatch, tmp_pa
     assert not cache
 
 
+@pytest.mark.slow
 def test_prepare_verifies_and_converts_and_reports_all_that_is_wrong(cache, monkeypatch, capsys):
     main([])
     report = capsys.readouterr().out

@@ -109,6 +109,7 @@ def test_both_objectives_have_the_same_layers_and_words():
     assert {"validation_top5"} <= masked.history[0].keys()
 
 
+@pytest.mark.slow
 def test_an_objective_can_be_trained_on_other_texts():
     words = ["red cats sleep", "blue dogs run", "old birds sing"] * 20
     found = train_objective(

@@ -46,6 +46,7 @@ def run(task, epochs=6, **options):
     return train(*task, monitor="score", epochs=epochs, learning_rate=0.05, **options)
 
 
+@pytest.mark.slow
 def test_training_learns_and_keeps_the_best_epoch():
     task = line_task()
     history = run(task, epochs=12)
@@ -89,12 +90,14 @@ def test_a_finished_training_is_not_repeated(tmp_path):
     assert len(history) == 6
 
 
+@pytest.mark.slow
 def test_a_state_with_other_settings_is_refused(tmp_path):
     run(line_task(), state=TrainingState(tmp_path, {"width": 8}))
     with pytest.raises(ResumeError, match=r"'width': \(8, 9\).*--restart"):
         run(line_task(), state=TrainingState(tmp_path, {"width": 9}))
 
 
+@pytest.mark.slow
 def test_a_failed_save_leaves_the_old_state(tmp_path, monkeypatch):
     run(line_task(), epochs=2, state=TrainingState(tmp_path, {}))
     before = (tmp_path / "state.safetensors").read_bytes()
@@ -109,6 +112,7 @@ def test_a_failed_save_leaves_the_old_state(tmp_path, monkeypatch):
     assert (tmp_path / "state.safetensors").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_training_stops_early():
     task = line_task()
     scores = iter([1.0, 3.0, 2.0, 2.5, 2.9, 9.0])
@@ -126,6 +130,7 @@ def test_a_loss_that_is_no_number_stops_with_advice():
         run((model, batches, diverged, validate))
 
 
+@pytest.mark.slow
 def test_gradients_are_clipped(monkeypatch):
     model, batches, _, validate = line_task()
     norms, step = [], torch.optim.AdamW.step
@@ -142,6 +147,7 @@ def test_gradients_are_clipped(monkeypatch):
     assert max(norms) == pytest.approx(0.5, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_norms_and_biases_are_not_decayed():
     network = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.LayerNorm(4), torch.nn.GRU(4, 4))
     before = {name: weight.clone() for name, weight in network.named_parameters()}
@@ -188,6 +194,7 @@ def test_a_damaged_state_is_named(tmp_path):
         run(line_task(), state=TrainingState(tmp_path, {}))
 
 
+@pytest.mark.slow
 def test_a_process_without_the_file_resumes_with_what_the_first_one_sent(tmp_path, monkeypatch):
     sent = []
     expected = run(line_task(), epochs=2, state=TrainingState(tmp_path / "first", {}))
@@ -309,6 +316,7 @@ def test_two_processes_train_one_model(tmp_path):
     assert load_translator(tmp_path / "out").translate(["A dog runs ."])[0].target_tokens
 
 
+@pytest.mark.slow
 def test_the_running_average_is_what_is_validated_and_kept(monkeypatch):
     task = line_task()
     steps, seen = [], []
@@ -358,6 +366,7 @@ def small_translator(tokenizers):
     return training.new_translator("transformer", pair, width=8, heads=2, layers=2)
 
 
+@pytest.mark.slow
 def test_pairs_are_seen_once_each_when_that_is_asked_for(tokenizers, monkeypatch):
     pairs, met = [[f"{word} {word} ." for word in "abcdefgh"]] * 2, []
     original = training.translation_loss

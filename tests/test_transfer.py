@@ -112,6 +112,7 @@ def test_layers_join_from_above_and_learn_more_slowly_below(make_body):
     assert all(below < above / 2 for below, above in itertools.pairwise(moved(layer_decay=0.1)))
 
 
+@pytest.mark.slow
 def test_groups_wait_for_their_epoch():
     model = nn.Sequential(nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False))
     start = [layer.weight.clone() for layer in model]

@@ -115,6 +115,7 @@ def test_a_digit_body_is_copied_and_stays_so():
         digit_accuracy("half", body, 0, 10)
 
 
+@pytest.mark.slow
 def test_fitting_digits_lowers_the_loss():
     torch.manual_seed(0)
     images, labels, *_ = new_digits(0, 50)
@@ -150,6 +151,7 @@ def test_adapting_changes_a_copy_and_helps(tokenizer, reviews):
     assert adapted.perplexity(texts) < model.perplexity(texts)
 
 
+@pytest.mark.slow
 def test_rows_of_probes_cover_all_counts_and_seeds(reviews):
     features = {split: np.array(reviews[split]["label"])[:, None] + np.zeros((1, 2)) for split in reviews}
     rows = compare_probes("oracle", features, reviews, (10, 200), seeds=range(2))
@@ -162,6 +164,7 @@ def test_counting_words_is_a_pipeline_on_plain_text():
     assert classifier.predict(["a good one", "a bad one"]).tolist() == [1, 0]
 
 
+@pytest.mark.slow
 def test_a_probe_on_counted_words_beats_guessing(tokenizer):
     class Counting(torch.nn.Module):
         """One unit for each piece: the mean over a text is how often it occurs."""
@@ -200,6 +203,7 @@ def test_impossible_numbers_of_labels_are_refused(count):
 # The sweeps, made small
 
 
+@pytest.mark.slow
 def test_the_sweep_of_digits(results):
     transfer_sweeps.sweep_digits("digits", counts=(5, 10), seeds=range(2), pretraining=2, steps=2)
     table = pd.read_csv(results / "digits.csv")
@@ -242,6 +246,7 @@ def test_the_sweep_of_ulmfit(results, few_reviews, tokenizer):
     assert perplexities["adapted briefly"] < perplexities["pretrained"] == perplexities["untrained"]
 
 
+@pytest.mark.slow
 def test_the_comparison_with_real_reviews(results, few_reviews, monkeypatch, tokenizer):
     theirs = few_reviews["train"].select([i % 40 for i in range(4200)])
     monkeypatch.setattr(transfer_sweeps, "load_sentence_polarity", lambda: theirs)
