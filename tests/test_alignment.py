@@ -139,7 +139,7 @@ def test_a_sign_alone_belongs_to_the_piece_after_it():
 def test_alignment_imports_nothing_heavy():
     script = "import sys, utils.alignment; print(sorted({'transformers', 'huggingface_hub', 'tokenizers', "
     script += "'datasets', 'sklearn', 'matplotlib'} & set(sys.modules)))"
-    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, encoding="utf-8", check=True)
     assert found.stdout.strip() == "[]"
 
 

@@ -36,7 +36,7 @@ def test_help_loads_nothing_large():
     code = (
         "import sys; from scripts.command import run; run(['--help']); print(*sys.modules, file=sys.stderr)"
     )
-    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", cwd=ROOT)
     loaded = process.stderr.split()
     assert "scripts.command" in loaded
     assert not {"torch", "numpy", "transformers", "datasets", "matplotlib"} & set(loaded)
@@ -149,7 +149,7 @@ def test_modules_are_commands_too(tmp_path):
     process = subprocess.run(
         [sys.executable, "-m", "scripts.translate", "--output", str(tmp_path / "noext"), "A dog ."],
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         cwd=tmp_path,
     )

@@ -78,7 +78,7 @@ def test_mixtures_and_word_lists_are_those_that_were_trained_on():
 
 def test_importing_it_loads_neither_datasets_nor_torch_nor_anything_of_ours():
     code = "import sys, phrasebook.__main__; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True)
     assert not {"datasets", "torch", "transformers", "utils", "scripts"} & set(run.stdout.split())
 
 
@@ -366,7 +366,7 @@ def test_the_command_line_prints_tab_separated_sentences():
     lines = run.stdout.decode("utf-8").splitlines()
     assert lines == [f"{row['en']}\t{row['de']}" for row in phrases(0, 3, theme="weather", max_words=20)]
     for bad, message in ((["--theme", "x"], "no theme 'x'"), (["--languages", "es"], "no language 'es'")):
-        run = subprocess.run([*command, *bad], capture_output=True, text=True, check=False)
+        run = subprocess.run([*command, *bad], capture_output=True, encoding="utf-8", check=False)
         assert run.returncode == 1
         assert message in run.stderr
 

@@ -386,7 +386,7 @@ def loaded_by(code, **environment):
     names = f"{code}; import sys; print(*sys.modules)"
     command = [sys.executable, "-c", names]
     run = subprocess.run(
-        command, capture_output=True, text=True, check=True, cwd=ROOT, env=os.environ | environment
+        command, capture_output=True, encoding="utf-8", check=True, cwd=ROOT, env=os.environ | environment
     )
     return set(run.stdout.split())
 

@@ -307,7 +307,7 @@ def test_two_processes_train_one_model(tmp_path):
     accelerate = [sys.executable, "-m", "accelerate.commands.launch", *processes, "--dynamo_backend", "no"]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "CI": "true", "ACCELERATE_USE_CPU": "true"}
     command = [*accelerate, "--main_process_port", "0", "-m", "scripts.train", *words]
-    process = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+    process = subprocess.run(command, capture_output=True, encoding="utf-8", env=environment, timeout=300)
     assert process.returncode == 0, process.stderr
     assert len(report_in(tmp_path / "out")["history"]) == 2
     with safe_open(tmp_path / "state" / "state.safetensors", framework="pt") as file:

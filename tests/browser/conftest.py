@@ -74,7 +74,11 @@ def laboratory(tmp_path_factory):
     """Start JupyterLab in a folder of a copy of the repository; a function from folder to address."""
     copy = tmp_path_factory.mktemp("copy") / "repository"
     names = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
+        ["git", "ls-files", "-co", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        encoding="utf-8",
+        check=True,
     ).stdout.splitlines()
     for name in names:
         if (ROOT / name).is_file():
@@ -89,7 +93,15 @@ def laboratory(tmp_path_factory):
     def start(folder):
         if folder not in running:
             port = _free_port()
-            command = [sys.executable, "-m", "jupyter", "lab", "--no-browser", "--allow-root", f"--port={port}"]
+            command = [
+                sys.executable,
+                "-m",
+                "jupyter",
+                "lab",
+                "--no-browser",
+                "--allow-root",
+                f"--port={port}",
+            ]
             command += ["--IdentityProvider.token=", "--ServerApp.disable_check_xsrf=True"]
             command += ["--expose-app-in-browser", "--ServerApp.ip=127.0.0.1"]
             log = open(copy.parent / f"lab-{port}.log", "wb")  # noqa: SIM115 (closed with the process)

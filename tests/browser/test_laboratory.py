@@ -5,7 +5,14 @@ import pytest
 from tests.browser.conftest import NOTEBOOKS
 
 # JupyterLab asks its server for things that a small installation does not have; they are not ours.
-NOT_OURS = ("favicon", "/lab/api/", "/api/terminals", "/lsp", "ResizeObserver", "/api/contents?content=0&hash=1")
+NOT_OURS = (
+    "favicon",
+    "/lab/api/",
+    "/api/terminals",
+    "/lsp",
+    "ResizeObserver",
+    "/api/contents?content=0&hash=1",
+)
 
 
 def _open(visit, address, path):
@@ -29,7 +36,9 @@ def _errors(visit):
     return [error for error in visit.errors if not any(name in error for name in NOT_OURS)]
 
 
-@pytest.mark.parametrize(("folder", "place"), [(".", "notebooks/"), ("notebooks", "")], ids=["root", "notebooks"])
+@pytest.mark.parametrize(
+    ("folder", "place"), [(".", "notebooks/"), ("notebooks", "")], ids=["root", "notebooks"]
+)
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_pictures_are_whole_and_have_texts(laboratory, visit, name, folder, place):
     _open(visit, laboratory(folder), f"{place}{name}.ipynb")
@@ -52,7 +61,8 @@ def test_the_opening_notebook_runs_to_its_end(laboratory, visit):
         """() => {
             const panel = window.jupyterapp.shell.currentWidget;
             const kernel = panel.sessionContext.session?.kernel;
-            const cells = panel.content.widgets.filter(c => c.model.type === 'code' && c.model.sharedModel.source);
+            const cells = panel.content.widgets.filter(
+                c => c.model.type === 'code' && c.model.sharedModel.source);
             return kernel?.status === 'idle' && cells.every(c => c.model.executionCount > 0)
                 && !document.querySelector('.jp-InputPrompt')?.textContent.includes('*');
         }""",
