@@ -99,7 +99,8 @@ def write_site(folder: Path, notebooks: Path = ROOT / "notebooks") -> list[Path]
 _START = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>Hello Transformers</title>
-<style>body {{ max-width: 44rem; margin: 3rem auto; padding: 0 1rem; font: 16px/1.6 sans-serif; }}</style></head>
+<style>body {{ max-width: 44rem; margin: 3rem auto; padding: 0 1rem; font: 16px/1.6 sans-serif; }}</style>
+</head>
 <body><h1>Hello Transformers</h1>
 <p>The first half of the chapter “Hello Transformers” as notebooks that run offline on a laptop, draw every
 figure from code and measure every claim. These pages show them with their outputs.</p>
