@@ -133,7 +133,7 @@ def save_checkpoint(folder: str | Path, model: Any, tokenizers: dict[str, Any], 
     folder = Path(folder)
     model.save_pretrained(folder, config={"model_type": type(model).__name__, **settings, **model.config})
     for name, tokenizer in tokenizers.items():
-        tokenizer.save(str(folder / f"{name}.json"))
+        tokenizer.save(str(folder / f"{name}.json"), pretty=False)
     write_checksums(folder)
 
 
