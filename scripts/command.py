@@ -16,6 +16,7 @@ COMMANDS = {  # the module, and what its main() does
     "benchmark": ("scripts.benchmark", "measure the speed of training and of decoding"),
     "figures": ("scripts.figures", "draw the chapter's figures into imgs/"),
     "claims": ("scripts.claims_table", "write the table of claims from the notebooks' outputs"),
+    "site": ("scripts.pages", "write the notebooks as pages that link to each other"),
     "run": ("scripts.run_notebooks", "execute the notebooks, and report what was measured"),
     "prepare": ("scripts.prepare", "verify and convert the models that the notebooks load"),
     "convert": ("scripts.convert", "convert a checkpoint of the first edition's layout"),

@@ -109,8 +109,9 @@ figure from code and measure every claim. These pages show them with their outpu
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """The command line of ``python -m scripts.pages``."""
-    parser = argparse.ArgumentParser(prog="python -m scripts.pages", description="Write the site.")
+    """The command line of ``hello site``."""
+    description = "Write the notebooks, as they are stored, as pages that link to each other."
+    parser = argparse.ArgumentParser(prog="hello site", description=description)
     parser.add_argument("--output", type=Path, default=ROOT / "build" / "site", help="folder (build/site)")
     options = parser.parse_args(arguments)
     pages = write_site(options.output)
