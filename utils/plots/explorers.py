@@ -1,0 +1,412 @@
+"""Pictures that answer: hover, click, drag or type, and see what a model does.
+
+Each is one piece of HTML that holds its words, its numbers and its script, so it works in JupyterLab, VS Code
+and exported pages, without a network or a kernel. Where scripts are taken out (a code host, a notebook that
+is not trusted) the words remain, and say on hovering what the picture would have shown. Models are passed in;
+their numbers are kept to three digits, and all that a click can ask for is computed beforehand. Each needs an
+``alt`` text: what is seen, and what follows from it.
+"""
+
+import html
+import json
+import os
+import re
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy
+
+from utils.plots.heat_map import _prepare, as_array
+from utils.vocabulary import END, LANGUAGE_NAMES, MASK, PADDING_ID, START_ID, UNKNOWN_ID, WORD_SIGN
+
+LIMIT = 40_000  # bytes of an explorer in a notebook
+TEMPERATURES = [tenths / 10 for tenths in range(2, 21)]
+_HINT = "Run this cell to play with it; until then, point at a word for its numbers."
+
+
+class Explorer:
+    """Markup with its numbers and its script, and the text ``alt`` for those who see neither.
+
+    Args:
+        kind: a view of ``explorers.js``, which shows ``data``.
+        lines: what remains without a script: names, and words with what they say when pointed at.
+
+    Raises:
+        ValueError: an empty ``alt``, or more numbers than a notebook should carry.
+    """
+
+    def __init__(self, kind: str, lines: Iterable[tuple[str, Iterable]], data: Mapping[str, Any], alt: str):
+        if not alt.strip():
+            raise ValueError("an explorer needs an alt text: what is seen, and what follows from it")
+        numbers = json.dumps({"kind": kind, **data}, ensure_ascii=False, separators=(",", ":"))
+        paragraphs = (
+            f"<p><b>{_escape(name)}</b> "
+            + " ".join(f"<span title='{_escape(tip)}'>{_escape(word)}</span>" for word, tip in words)
+            for name, words in lines
+        )
+        self.alt, (style, script) = alt, code(kind)
+        self.markup = (
+            f"<style>{style}</style><div class='explorer' role='group' aria-label='{_escape(alt)}' "
+            f"data-explorer='{_escape(numbers)}'>{'</p>'.join([*paragraphs, ''])}"
+            f"<output aria-live='polite'></output><small>{_HINT}</small></div><script>{script}</script>"
+        )
+        size = len(json.dumps(self.markup))
+        if size > LIMIT:
+            raise ValueError(f"this explorer has {size:,} bytes, more than {LIMIT:,}: take a shorter text")
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        return {"text/plain": self.alt, "text/html": self.markup}
+
+
+def _escape(text: str) -> str:
+    """For text between tags, and for attributes in single quotes; double quotes stay, as there are many."""
+    return html.escape(text, quote=False).replace("'", "&#39;")
+
+
+@cache
+def code(kind: str) -> tuple[str, str]:
+    """The style, and of the script what is common, the view of one kind, and the end; without comments."""
+    style, text = (Path(__file__).with_suffix(f".{end}").read_text(encoding="utf-8") for end in ("css", "js"))
+    common, *parts = re.split(r"^//: (\w+)\n", re.sub(r"^\s+(// .*\n)?", "", text, flags=re.M), flags=re.M)
+    views = dict(zip(parts[::2], parts[1::2], strict=True))
+    return style, common + views[kind] + views["end"]
+
+
+def _pack(values: Any, size: int = 2) -> str:
+    """Numbers to three digits as text: 2 characters each from 0 to 1, 3 characters from -23 to 23."""
+    shift, most = (0, 1) if size == 2 else (23, 23)
+    numbers = numpy.clip(as_array(values).ravel(), shift and -most, most)
+    codes = numpy.rint(1000 * (numbers + shift)).astype(int)
+    return "".join(numpy.base_repr(code, 36).lower().zfill(size) for code in codes.tolist())
+
+
+def _tips(names: Sequence[str], matrix: Any, least: float = 0.05) -> list[str]:
+    """For each row of weights the names of the three largest, as text."""
+    rows = (sorted(zip(row, names, strict=True), reverse=True)[:3] for row in as_array(matrix).tolist())
+    return [_said((name, weight) for weight, name in row if weight >= least) for row in rows]
+
+
+def _rounded(pairs: Iterable) -> list[list]:
+    return [[word, round(p, 3)] for word, p in pairs]
+
+
+def _said(pairs: Iterable) -> str:
+    return ", ".join(f"{word} {p:.0%}" for word, p in pairs)
+
+
+def _plain(words: Iterable[str]) -> list[tuple[str, str]]:
+    return [(word, "") for word in words]  # nothing to say about them
+
+
+def _bare(tokens: Iterable[str]) -> list[str]:
+    return [token.strip(WORD_SIGN) or WORD_SIGN for token in tokens]
+
+
+def explore_alignment(
+    weights: Any,
+    source_tokens: Any = None,
+    target_tokens: Any = None,
+    *,
+    alt: str,
+    languages: Sequence[str] = ("source", "target"),
+    merge: bool = True,
+    show_end: bool = True,
+    compare: tuple[str, Any] | None = None,
+) -> Explorer:
+    """The words of a translation: point at one, or step through them, and see what it looks at.
+
+    Args:
+        weights, source_tokens, target_tokens, merge, show_end: as for ``plot_alignment``.
+        languages: names or codes of both.
+        compare: somebody else's name and weights for the same words [target, source], 0 where not known.
+
+    Raises:
+        ValueError: as ``plot_alignment``; or weights to compare with of another shape.
+    """
+    matrix, sources, targets = _prepare(weights, source_tokens, target_tokens, merge, show_end)
+    best = matrix.argmax(axis=1).tolist()
+    crossing = [i for i in range(len(best) - 1) if best[i] > best[i + 1] and sources[best[i]] != END]
+    data = {"weights": _pack(matrix), "start": crossing[0] if crossing else len(best) // 2}
+    if compare:
+        data |= {"name": compare[0], "compare": _pack(compare[1])}
+        if numpy.shape(compare[1]) != matrix.shape:
+            raise ValueError(f"weights to compare with must have the shape {list(matrix.shape)}")
+    rows = (_plain(sources), zip(targets, _tips(sources, matrix), strict=True))
+    lines = zip((LANGUAGE_NAMES.get(language, language) for language in languages), rows, strict=True)
+    return Explorer("alignment", lines, data, alt)
+
+
+def explore_attention(queries: Any, keys: Any, values: Any, names: Sequence[str], *, alt: str) -> Explorer:
+    """Attention by hand: choose a query (or drag it, where it is 2 wide), and follow every number.
+
+    Built in notebook 02, *Self-attention, by hand*.
+
+    Args:
+        queries, keys, values: [words, width]; values may have a width of their own.
+        names: the words.
+
+    Raises:
+        ValueError: shapes that do not fit one another and the names.
+    """
+    q, k, v = parts = [as_array(matrix) for matrix in (queries, keys, values)]
+    count, width = len(names), q.shape[-1]
+    if [matrix.shape for matrix in parts] != [(count, width), (count, width), (count, v.shape[-1])]:
+        shapes = ", ".join(str(list(matrix.shape)) for matrix in parts)
+        raise ValueError(f"queries, keys and values must be [{count}, width]; their shapes are {shapes}")
+    scores = numpy.exp(q @ k.T / width**0.5)
+    tips = _tips(names, scores / scores.sum(axis=1, keepdims=True))
+    data = {"queries": q.round(3).tolist(), "keys": k.round(3).tolist(), "values": v.round(3).tolist()}
+    lines = [("query of", zip(names, tips, strict=True)), ("keys", _plain(names))]
+    return Explorer("attention", lines, data, alt)
+
+
+def explore_heads(
+    maps: Mapping[str, Sequence],
+    tokens: Mapping[str, Sequence[str]],
+    *,
+    alt: str,
+    start: Sequence[int] = (0, 0),
+) -> Explorer:
+    """Every head of a Transformer as a small map; choose one, and see each word look at others.
+
+    Used in notebook 02, *What the heads look at*.
+
+    Args:
+        maps: for each kind ("encoder", "decoder" or "cross") a list over layers of weights
+            [heads, queries, keys], or [1, heads, queries, keys] as ``attention_maps`` gives them.
+        tokens: the pieces of the "encoder" and of the "decoder", or of the one that there is.
+        start: layer and head to begin with, from 0.
+
+    Raises:
+        ValueError: no maps, or maps that do not fit their tokens.
+    """
+    shown, tips, sides = [], {side: [""] * len(words) for side, words in tokens.items()}, list(tokens)
+    for kind, layers in maps.items():
+        asking, asked = ("decoder", "encoder") if kind == "cross" else (kind, kind)
+        expected = [len(tokens.get(side, ())) for side in (asking, asked)]
+        matrices = [as_array(layer) for layer in layers]
+        matrices = numpy.stack([layer[0] if layer.ndim == 4 else layer for layer in matrices])
+        if 0 in expected or list(matrices.shape[2:]) != expected:
+            raise ValueError(f"maps of {kind!r} must be [heads, *{expected}], not {list(matrices.shape[1:])}")
+        masked = asking == asked and expected[0] > 1 and not numpy.triu(matrices, 1).any()
+        entry = {"kind": kind, "rows": sides.index(asking), "columns": sides.index(asked), "masked": masked}
+        shown.append({**entry, "heads": matrices.shape[1], "weights": _pack(matrices)})
+        tips[asking] = _tips(_bare(tokens[asked]), matrices[tuple(start)])
+    if not shown:
+        raise ValueError("there are no maps to explore")
+    lines = [(side, zip(_bare(tokens[side]), tips[side], strict=True)) for side in sides]
+    data = {"maps": shown, "start": start[0] * shown[0]["heads"] + start[1]}
+    return Explorer("heads", lines, data, alt)
+
+
+def explore_steps(translator: Any, sentence: str, *, alt: str, count: int = 4) -> Explorer:
+    """Step through a recurrent translator: what goes in, which state goes where, and what comes out.
+
+    Taught in notebook 01, *The pair*.
+
+    Args:
+        translator: with a recurrent model, with or without attention.
+        sentence: what to translate (greedily).
+        count: likeliest words shown at each step.
+
+    Raises:
+        TypeError, ValueError: a sentence that the translator refuses, or a model without a state.
+    """
+    import torch
+
+    model = translator.model
+    if not hasattr(model, "bridge"):
+        raise ValueError("the stepper follows the state of a recurrent model")
+    (translation,) = translator.translate([sentence])
+    source = torch.tensor([translator.source_tokenizer.encode(sentence).ids[1:]])
+    with torch.no_grad():
+        states, _ = model.encoder(model.source_embedding(source))  # [1, source, width]
+        memory = model.encode(source)
+        token, state = torch.tensor([START_ID]), model.start(memory)
+        decoder, guesses, looks = [state["hidden"]], [], []
+        for _ in translation.target_tokens:
+            logits, state, weights = model.step(token, state, memory)
+            logits[:, [PADDING_ID, UNKNOWN_ID, START_ID]] = -torch.inf
+            best = logits.softmax(dim=-1)[0].topk(count)
+            pieces = _bare(translator.target_tokenizer.id_to_token(i) for i in best.indices.tolist())
+            guesses.append(_rounded(zip(pieces, best.values.tolist(), strict=True)))
+            decoder.append(state["hidden"])
+            looks += [] if weights is None else [weights]
+            token = best.indices[:1]
+    read, written = _bare(translation.source_tokens), _bare(translation.target_tokens)
+    data = {"width": states.size(2), "both": model.encoder.bidirectional, "guesses": guesses}
+    data |= {
+        "states": _pack(states, 3),
+        "vector": _pack(memory["last"], 3),
+        "decoder": _pack(torch.stack(decoder), 3),
+    }
+    data |= {"weights": _pack(torch.stack(looks))} if looks else {}
+    lines = [
+        ("encoder reads", _plain(read)),
+        ("decoder writes", zip(written, map(_said, guesses), strict=True)),
+    ]
+    return Explorer("steps", lines, {**data, "start": len(read) + 1}, alt)  # where the decoder begins
+
+
+def explore_gaps(masked_model: Any, text: str, *, alt: str, count: int = 5) -> Explorer:
+    """The words of a text: hide one, and see a masked model's guesses; click on a guess to fill a gap.
+
+    A ``[MASK]`` is a gap from the start. Gaps are filled one after the other, and each filling changes what
+    is expected in the others. Taught in notebook 04, *One gap talks to the other*.
+
+    Args:
+        masked_model: a ``MaskedLanguageModel``.
+        text: with up to three gaps.
+        count: guesses for each word.
+
+    Raises:
+        TypeError, ValueError: a text that the model refuses, with too many gaps, or without a word.
+    """
+    parts = re.findall(rf"(\s*)({re.escape(MASK)}|\w+|[^\w\s]+)", text)
+    gaps = [i for i, (_, part) in enumerate(parts) if part == MASK]
+    hidden = [i for i, (_, part) in enumerate(parts) if part[0].isalnum()]
+    if len(gaps) > 3 or not gaps + hidden:
+        raise ValueError(f"a text needs a word that can be hidden, and at most three gaps; not {text!r}")
+
+    def guess(fills, place):
+        """What the model expects at a place, once some others are filled."""
+        words = [space + fills.get(i, part) for i, (space, part) in enumerate(parts)]
+        words[place] = parts[place][0] + MASK
+        which = sum(word.endswith(MASK) for word in words[:place])
+        return _rounded(masked_model.fill("".join(words), count)[which])
+
+    single = {place: guess({}, place) for place in hidden}
+    chain, waiting = {}, [("",) * len(gaps)] if gaps else []
+    while waiting:  # every order in which the gaps can be filled
+        key = waiting.pop()
+        if "|".join(key) in chain or all(key):
+            continue
+        fills = {gap: fill for gap, fill in zip(gaps, key, strict=True) if fill}
+        found = [None if fill else guess(fills, gap) for gap, fill in zip(gaps, key, strict=True)]
+        chain["|".join(key)] = found
+        waiting += [(*key[:g], word, *key[g + 1 :]) for g, row in enumerate(found) for word, _ in row or []]
+    tips = single | dict(zip(gaps, chain.get("|" * (len(gaps) - 1), []), strict=True))
+    words = [("____" if i in gaps else part, _said(tips.get(i, []))) for i, (_, part) in enumerate(parts)]
+    places = sorted(gaps + hidden)
+    start = places.index(gaps[0]) if gaps else len(places) - 1
+    data = {"gaps": gaps, "places": places, "single": single, "chain": chain, "start": start}
+    return Explorer("gaps", [("hide a word", words)], data, alt)
+
+
+def explore_next_word(
+    model: Any, tokenizer: Any, prompt: str, *, alt: str, count: int = 50, branches: Sequence[int] = (5, 3, 1)
+) -> Explorer:
+    """What may follow a prompt: change temperature and top-k, click on a word to go on.
+
+    Taught in notebook 04, *A real decoder*.
+
+    Args:
+        model, tokenizer: a causal model of `transformers` and its tokeniser.
+        prompt: how the text begins.
+        count: likeliest tokens that are kept; all others are one sum for each temperature.
+        branches: how many of them can be followed at the first place, the second, and so on.
+
+    Raises:
+        ValueError: an empty prompt.
+    """
+    import torch
+
+    if not prompt.strip():
+        raise ValueError("the prompt is empty; give at least one word")
+    nodes, level, words = {}, {(): tokenizer(prompt)["input_ids"]}, {}
+    for width in (*branches, 0):
+        with torch.no_grad():
+            logits = model(torch.tensor(list(level.values()))).logits[:, -1].double()  # [texts, vocabulary]
+        best, following = logits.topk(count), {}
+        kept = zip(logits, best.values, best.indices.tolist(), strict=True)
+        for (path, ids), (row, found, chosen) in zip(level.items(), kept, strict=True):
+            others = row - found[0]
+            others[chosen] = -torch.inf
+            rest = [(others / temperature).logsumexp(dim=0).item() for temperature in TEMPERATURES]
+            places = [words.setdefault(i, len(words)) / 1000 - 23 for i in chosen]
+            packed = [_pack(numbers, 3) for numbers in (places, found - found[0], rest)]
+            nodes[",".join(map(str, path))] = packed
+            following |= {(*path, k): [*ids, chosen[k]] for k in range(width)}
+        level = following
+    texts = [tokenizer.decode([i]) for i in words]
+    data = {"prompt": prompt, "nodes": nodes, "words": texts, "vocabulary": logits.size(1)}
+    data |= {"temperatures": TEMPERATURES, "start": TEMPERATURES.index(1)}
+    return Explorer("next", [("prompt", _plain([prompt])), ("likeliest next", _plain(texts[:8]))], data, alt)
+
+
+def explore_labels(
+    table: Any,
+    texts: Sequence[str],
+    truth: Sequence[int],
+    *,
+    alt: str,
+    names: Sequence = ("negative", "positive"),
+) -> Explorer:
+    """How accuracy grows with the number of labels, and which texts change their label on the way.
+
+    Used in notebook 03, *A body that has read a billion pairs of sentences*.
+
+    Args:
+        table: a ``DataFrame``, or rows, with the columns arm (the body), labels (how many), accuracy
+            (averaged over the rows) and, where they were kept, guesses (a list: the label of each text).
+        texts: a few texts, such as twenty.
+        truth: their labels, from 0.
+        names: of the labels.
+
+    Raises:
+        ValueError: no rows, or not as many labels or guesses as texts.
+    """
+    import pandas
+
+    frame = pandas.DataFrame(table)
+    rows = [row for row in frame.to_dict("records") if isinstance(row.get("guesses"), list | tuple)]
+    kept = {(row["arm"], row["labels"]): list(map(int, row["guesses"])) for row in rows}
+    if frame.empty or any(len(labels) != len(texts) for labels in (truth, *kept.values())):
+        raise ValueError(f"rows are needed, and a label and guesses for each of the {len(texts)} texts")
+    means = frame.groupby(["arm", "labels"])["accuracy"].mean().round(3).to_dict()
+    arms, counts = list(dict.fromkeys(frame["arm"])), sorted(map(int, set(frame["labels"])))
+    accuracy, guesses = ([[found.get((arm, n)) for n in counts] for arm in arms] for found in (means, kept))
+    data = {"arms": arms, "counts": counts, "truth": list(map(int, truth)), "names": list(names)}
+    data |= {
+        "accuracy": accuracy,
+        "guesses": guesses,
+        "chance": 1 / len(names),
+        "start": min(1, len(counts) - 1),
+    }
+    lines = [(arm, [(f"{n}: {p:.0%}", "") for (a, n), p in means.items() if a == arm]) for arm in arms]
+    lines.append(("texts", [(text, names[label]) for text, label in zip(texts, truth, strict=True)]))
+    return Explorer("labels", lines, data, alt)
+
+
+def ask(render: Callable[[str], Any], text: str, label: str) -> None:
+    """Show ``render(text)``, an explorer, and a box with a label in which to type another text.
+
+    With ``CI`` set nobody types, so there is no box, and stored outputs stay as they are. What is wrong with
+    a text (a ``TypeError``, ``ValueError`` or warning of ``render``) is said, and the next text may do.
+    """
+    from IPython.display import display
+
+    if os.environ.get("CI"):
+        display(render(text))
+        return
+    import ipywidgets
+
+    box = ipywidgets.Text(text, description=label, continuous_update=False, layout={"width": "100%"})
+    box.style.description_width = "initial"
+    note = ipywidgets.Label()
+    display(box, note)
+    shown: Any = display(render(text), display_id=True)
+
+    def update(change):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            try:
+                shown.update(render(change["new"]))
+            except (TypeError, ValueError) as error:
+                shown.update({"text/plain": str(error)}, raw=True)
+        note.value = " ".join(str(warning.message) for warning in caught)
+
+    box.observe(update, names="value")
