@@ -1,4 +1,4 @@
-// A root beside the script, its numbers in an attribute; no id, no library, no network.
+// A root beside the script, its numbers in an attribute; no id, no library.
 // explorers.py sends what is common, the view of one kind, and the end.
 (script => {
 	const root = script.parentNode.querySelector(".explorer:not(.on)");
@@ -76,7 +76,7 @@
 		return el("label", "slider", el("b", "", label), input, shown);
 	}
 	const tint = (item, weight) => { item.style.background = `rgba(204,121,167,${weight / 2})`; };
-	// Names with their probabilities; those for which act(i) gives a function are buttons.
+	// Names with probabilities; those with an act(i) are buttons.
 	const bar = p => { const fill = el("i"); fill.style.width = `${100 * p}%`; return el("div", "", fill); };
 	const bars = (pairs, act = () => null) => el("div", "bars", ...pairs.flatMap(([name, p], i) => {
 		const action = act(i);
@@ -114,7 +114,7 @@
 			picture.replaceChildren(...found.flatMap((weight, i) => weight < 0.01 ? [] : [curve(weight, i, 0)]),
 				...(other ? row(other) : []).flatMap((weight, i) => weight < 0.05 ? [] : [curve(weight, i, 7)]));
 			const texts = others.map(item => item.textContent);
-			tell(`“${here.textContent}” ${side ? "looks at" : "is looked at by"} ${best(found, texts)}` + (other ? `; ${data.name}: ${best(row(other), texts)}` : ""));
+			tell(`“${here.textContent}” ${side ? "looks at" : "is looked at by"} ${best(found, texts)}` + (other && add(row(other)) ? `; ${data.name}: ${best(row(other), texts)}` : ""));
 		}
 		words.forEach((items, side) => items.forEach((item, i) => on(item, "pointerenter", () => show(side, i))));
 		on(area, "pointerleave", () => show(1, at));
@@ -147,7 +147,7 @@
 			thumbs.style.gridTemplateColumns = `repeat(${map.heads + 1}, auto)`;
 			thumbs.replaceChildren(...items.flatMap((item, i) => i % map.heads ? [item] : [el("b", "", `layer ${i / map.heads + 1}`), item]));
 			choice(items, "layer and head", index => { head = index; view.draw(all[head]); }, head);
-			place.replaceChildren(view.area, el("small", "", map.masked ? "Hatched, or struck out: hidden by the mask." : ""));
+			place.replaceChildren(view.area, el("small", "", map.masked ? "Hatched: hidden by the mask." : ""));
 			redraw();
 		}
 		say.before(options("kind", data.maps.map(map => map.kind), choose), thumbs, place);
@@ -194,7 +194,7 @@
 		say.before(options(asking.name, asking.words, i => { query = queries[i]; name = `“${asking.words[i]}”`; draw(); }),
 			options("divide by √d", ["yes", "no"], i => { divisor = i ? 1 : Math.sqrt(width); draw(); }),
 			el("div", "beside", plane ? svg : "", el("div", "", line("query q", asks), grid, line("context", gets))),
-			el("small", "", plane ? "Drag the end of the query, or move it with the arrow keys." : ""));
+			el("small", "", plane ? "Drag the query's end, or move it with the arrow keys." : ""));
 		draw();
 	};
 	//: steps
@@ -282,7 +282,7 @@
 			panel.replaceChildren(bars(pairs, i => more(i) ? () => { path.push(i); show(); } : null));
 			if (focused) (panel.querySelector("button") || back).focus();
 			text.replaceChildren(data.prompt, ...path.map((at, i) => el("mark", "", names(path.slice(0, i))[at])), "▁");
-			tell(`“${pairs[0][0]}” has ${percent(pairs[0][1])} at temperature ${temperature}${more(0) ? "" : "; this branch ends here: take a word back"}`);
+			tell(`“${pairs[0][0]}” has ${percent(pairs[0][1])} at temperature ${temperature}${more(0) ? "" : "; the branch ends here"}`);
 		}
 		say.before(text, slider("temperature", data.temperatures.length - 1, heat, i => data.temperatures[i], i => { heat = i; show(); }),
 			slider("top-k", 50, 50, i => i < 50 ? i + 1 : "all", i => { keep = i; show(); }), panel, back);
@@ -291,7 +291,7 @@
 	//: labels
 	views.labels = () => {
 		const { arms, counts, accuracy, guesses, truth, names, chance } = data, reviews = told[arms.length].words, flat = accuracy.flat().filter(p => p);
-		let arm = 0, at = data.start, before = at, chosen = 0;
+		let arm = 0, at = Math.min(1, counts.length - 1), before = at, chosen = 0;
 		const low = Math.min(...flat, chance), high = Math.max(...flat), x = i => 40 + 400 * i / (counts.length - 1 || 1), y = p => 125 - 110 * (p - low) / (high - low);
 		const label = (x, y, text, anchor) => shape("text", { x, y, "text-anchor": anchor }, text), dot = shape("circle", { r: 5 });
 		const curves = accuracy.map(row => shape("polyline", { points: row.flatMap((p, i) => p ? [`${x(i)},${y(p)}`] : []).join(" ") }));
@@ -302,7 +302,7 @@
 		function read(i) {
 			const guess = guesses[arm][at];
 			chosen = i;
-			review.replaceChildren(`${i + 1}: “${reviews[i]}” `, el("b", "", `(${names[truth[i]]}${guess ? `; this body says ${names[guess[i]]}` : ""})`));
+			review.replaceChildren(`${i + 1}: “${reviews[i]}” `, el("b", "", `(${names[truth[i]]}${guess ? `; it says ${names[guess[i]]}` : ""})`));
 		}
 		function show() {
 			const p = accuracy[arm][at], guess = guesses[arm][at], old = guesses[arm][before], right = truth.map((label, i) => guess && guess[i] === label);
@@ -314,7 +314,7 @@
 				card.textContent = `${i + 1} ${guess ? right[i] ? "✓" : "✗" : ""}`;
 			});
 			tell(`${arms[arm]}, ${counts[at]} labels: ${p ? percent(p) : "?"} of the test right`
-				+ (guess ? `; of these ${cards.length}, ${many(right)} right, ${many(flipped)} changed since ${counts[before]} labels` : ""));
+				+ (guess ? `; of these ${cards.length}, ${many(right)} right` : "") + (at === before ? "" : `, ${many(flipped)} changed since ${counts[before]} labels`));
 			read(chosen);
 		}
 		say.before(options("body", arms, i => { arm = i; before = at; show(); }), slider("labels", counts.length - 1, at, i => counts[i], i => { before = at; at = i; show(); }), svg, grid, review);

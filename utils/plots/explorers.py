@@ -22,9 +22,9 @@ import numpy
 from utils.plots.heat_map import _prepare, as_array
 from utils.vocabulary import END, LANGUAGE_NAMES, MASK, PADDING_ID, START_ID, UNKNOWN_ID, WORD_SIGN
 
+HINT = "Run this cell to play with it; until then, point at a word for its numbers."
 LIMIT = 40_000  # bytes of an explorer in a notebook
 TEMPERATURES = [tenths / 10 for tenths in range(2, 21)]
-_HINT = "Run this cell to play with it; until then, point at a word for its numbers."
 
 
 class Explorer:
@@ -51,7 +51,7 @@ class Explorer:
         self.markup = (
             f"<style>{style}</style><div class='explorer' role='group' aria-label='{_escape(alt)}' "
             f"data-explorer='{_escape(numbers)}'>{'</p>'.join([*paragraphs, ''])}"
-            f"<output aria-live='polite'></output><small>{_HINT}</small></div><script>{script}</script>"
+            f"<output aria-live='polite'></output><small>{HINT}</small></div><script>{script}</script>"
         )
         size = len(json.dumps(self.markup))
         if size > LIMIT:
@@ -77,9 +77,8 @@ def code(kind: str) -> tuple[str, str]:
 
 def _pack(values: Any, size: int = 2) -> str:
     """Numbers to three digits as text: 2 characters each from 0 to 1, 3 characters from -23 to 23."""
-    shift, most = (0, 1) if size == 2 else (23, 23)
-    numbers = numpy.clip(as_array(values).ravel(), shift and -most, most)
-    codes = numpy.rint(1000 * (numbers + shift)).astype(int)
+    shift = 0 if size == 2 else 23
+    codes = numpy.rint(1000 * (as_array(values).ravel().clip(-shift, shift or 1) + shift)).astype(int)
     return "".join(numpy.base_repr(code, 36).lower().zfill(size) for code in codes.tolist())
 
 
@@ -153,8 +152,7 @@ def explore_attention(queries: Any, keys: Any, values: Any, names: Sequence[str]
     """
     q, k, v = parts = [as_array(matrix) for matrix in (queries, keys, values)]
     count, width = len(names), q.shape[-1]
-    if [matrix.shape for matrix in parts] != [(count, width), (count, width), (count, v.shape[-1])]:
-        shapes = ", ".join(str(list(matrix.shape)) for matrix in parts)
+    if (shapes := [x.shape for x in parts]) != [(count, width), (count, width), (count, v.shape[-1])]:
         raise ValueError(f"queries, keys and values must be [{count}, width]; their shapes are {shapes}")
     scores = numpy.exp(q @ k.T / width**0.5)
     tips = _tips(names, scores / scores.sum(axis=1, keepdims=True))
@@ -164,11 +162,7 @@ def explore_attention(queries: Any, keys: Any, values: Any, names: Sequence[str]
 
 
 def explore_heads(
-    maps: Mapping[str, Sequence],
-    tokens: Mapping[str, Sequence[str]],
-    *,
-    alt: str,
-    start: Sequence[int] = (0, 0),
+    maps: Mapping[str, Sequence], tokens: Mapping[str, Sequence], *, alt: str, start: Sequence[int] = (0, 0)
 ) -> Explorer:
     """Every head of a Transformer as a small map; choose one, and see each word look at others.
 
@@ -238,16 +232,11 @@ def explore_steps(translator: Any, sentence: str, *, alt: str, count: int = 4) -
             token = best.indices[:1]
     read, written = _bare(translation.source_tokens), _bare(translation.target_tokens)
     data = {"width": states.size(2), "both": model.encoder.bidirectional, "guesses": guesses}
-    data |= {
-        "states": _pack(states, 3),
-        "vector": _pack(memory["last"], 3),
-        "decoder": _pack(torch.stack(decoder), 3),
-    }
+    packed = [_pack(vectors, 3) for vectors in (states, memory["last"], torch.stack(decoder))]
+    data |= dict(zip(("states", "vector", "decoder"), packed, strict=True))
     data |= {"weights": _pack(torch.stack(looks))} if looks else {}
-    lines = [
-        ("encoder reads", _plain(read)),
-        ("decoder writes", zip(written, map(_said, guesses), strict=True)),
-    ]
+    steps = zip(written, map(_said, guesses), strict=True)
+    lines = [("encoder reads", _plain(read)), ("decoder writes", steps)]
     return Explorer("steps", lines, {**data, "start": len(read) + 1}, alt)  # where the decoder begins
 
 
@@ -338,12 +327,7 @@ def explore_next_word(
 
 
 def explore_labels(
-    table: Any,
-    texts: Sequence[str],
-    truth: Sequence[int],
-    *,
-    alt: str,
-    names: Sequence = ("negative", "positive"),
+    table: Any, texts: Sequence, truth: Sequence, *, alt: str, names: Sequence = ("negative", "positive")
 ) -> Explorer:
     """How accuracy grows with the number of labels, and which texts change their label on the way.
 
@@ -366,16 +350,11 @@ def explore_labels(
     kept = {(row["arm"], row["labels"]): list(map(int, row["guesses"])) for row in rows}
     if frame.empty or any(len(labels) != len(texts) for labels in (truth, *kept.values())):
         raise ValueError(f"rows are needed, and a label and guesses for each of the {len(texts)} texts")
-    means = frame.groupby(["arm", "labels"])["accuracy"].mean().round(3).to_dict()
+    means = frame.groupby(["arm", "labels"])["accuracy"].mean().dropna().round(3).to_dict()
     arms, counts = list(dict.fromkeys(frame["arm"])), sorted(map(int, set(frame["labels"])))
     accuracy, guesses = ([[found.get((arm, n)) for n in counts] for arm in arms] for found in (means, kept))
     data = {"arms": arms, "counts": counts, "truth": list(map(int, truth)), "names": list(names)}
-    data |= {
-        "accuracy": accuracy,
-        "guesses": guesses,
-        "chance": 1 / len(names),
-        "start": min(1, len(counts) - 1),
-    }
+    data |= {"accuracy": accuracy, "guesses": guesses, "chance": 1 / len(names)}
     lines = [(arm, [(f"{n}: {p:.0%}", "") for (a, n), p in means.items() if a == arm]) for arm in arms]
     lines.append(("texts", [(text, names[label]) for text, label in zip(texts, truth, strict=True)]))
     return Explorer("labels", lines, data, alt)
