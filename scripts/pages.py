@@ -16,6 +16,8 @@ import nbformat
 from latex2mathml.converter import convert
 from nbconvert import HTMLExporter
 
+from scripts.site_translator import write_translator
+
 ROOT = Path(__file__).parents[1]
 REPOSITORY_LINKS = re.compile(r'(<a href=")\.\./([^"]*)')
 # Code, which keeps its dollars; a formula on lines of its own; a formula in a line.
@@ -67,7 +69,7 @@ def _title(notebook: nbformat.NotebookNode, name: str) -> str:
 
 
 def write_site(folder: Path, notebooks: Path = ROOT / "notebooks") -> list[Path]:
-    """Write one page for each notebook and a start page that lists them.
+    """Write one page for each notebook, one with a translator, and a start page that lists them.
 
     Args:
         folder: where to; it is made.
@@ -81,11 +83,12 @@ def write_site(folder: Path, notebooks: Path = ROOT / "notebooks") -> list[Path]
     titles = {name: _title(notebook, name) for name, notebook in read.items()}
     links = ['<a href="index.html">Start</a>']
     links += [f'<a href="{name}.html">{html.escape(titles[name])}</a>' for name in read]
+    links.append('<a href="translator.html">A translator in a page</a>')
     pages = []
     for name, notebook in read.items():
         text = page(notebook, titles[name], " ".join(links))
         # What lies outside the notebooks' folder is in the repository, not in the site.
-        text = REPOSITORY_LINKS.sub(
+        text = REPOSITORY_LINKS.sub(_OUTSIDE, text)
             r'<a class="repository" title="in the repository: \2" data-path="\2', text
         )
         pages.append(folder / f"{name}.html")
@@ -93,9 +96,10 @@ def write_site(folder: Path, notebooks: Path = ROOT / "notebooks") -> list[Path]
     items = "".join(f'<li><a href="{name}.html">{html.escape(titles[name])}</a></li>' for name in read)
     start = folder / "index.html"
     start.write_text(_START.format(items=items), encoding="utf-8")
-    return [start, *pages]
+    return [start, *pages, write_translator(folder, " ".join(links))]
 
 
+_OUTSIDE = r'<a class="repository" title="in the repository: \2" data-path="\2'
 _START = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>Hello Transformers</title>
@@ -104,7 +108,8 @@ _START = """<!DOCTYPE html>
 <body><h1>Hello Transformers</h1>
 <p>The first half of the chapter “Hello Transformers” as notebooks that run offline on a laptop, draw every
 figure from code and measure every claim. These pages show them with their outputs.</p>
-<ol start="0">{items}</ol></body></html>
+<ol start="0">{items}</ol>
+<p>And a <a href="translator.html">translator in a page</a>: type a sentence, and see where it looks.</p></body></html>
 """
 
 
