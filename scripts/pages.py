@@ -89,8 +89,6 @@ def write_site(folder: Path, notebooks: Path = ROOT / "notebooks") -> list[Path]
         text = page(notebook, titles[name], " ".join(links))
         # What lies outside the notebooks' folder is in the repository, not in the site.
         text = REPOSITORY_LINKS.sub(_OUTSIDE, text)
-            r'<a class="repository" title="in the repository: \2" data-path="\2', text
-        )
         pages.append(folder / f"{name}.html")
         pages[-1].write_text(text, encoding="utf-8")
     items = "".join(f'<li><a href="{name}.html">{html.escape(titles[name])}</a></li>' for name in read)
@@ -109,7 +107,8 @@ _START = """<!DOCTYPE html>
 <p>The first half of the chapter “Hello Transformers” as notebooks that run offline on a laptop, draw every
 figure from code and measure every claim. These pages show them with their outputs.</p>
 <ol start="0">{items}</ol>
-<p>And a <a href="translator.html">translator in a page</a>: type a sentence, and see where it looks.</p></body></html>
+<p>And a <a href="translator.html">translator in a page</a>: type a sentence, and see where it looks.</p>
+</body></html>
 """
 
 
