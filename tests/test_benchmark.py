@@ -50,6 +50,7 @@ def test_a_call_that_sleeps_takes_as_long():
     assert product_rate(sizes=(64,)) > 1e6
 
 
+@pytest.mark.slow
 def test_the_command_measures(monkeypatch, tmp_path, capsys, attentive):
     rows = {"en": ["A dog runs ."] * 6, "fr": ["Un chien court ."] * 6}
     corpus = dict.fromkeys(("train", "test"), Dataset.from_dict(rows))

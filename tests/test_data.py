@@ -9,7 +9,6 @@ from utils.loaders import DATA, load_captions
 from utils.tokens import (
     SPECIAL_TOKENS,
     bucketed_batches,
-    framed_windows,
     pad,
     sorted_batches,
     train_tokenizer,
@@ -88,16 +87,6 @@ def test_sorted_batches_refuse_a_size_that_cannot_be():
     for size in (0, -1, 1.5):
         with pytest.raises(ValueError, match=f"batch_size must be an integer of at least 1, not {size}"):
             sorted_batches([3, 1, 2], size)
-
-
-def test_long_texts_are_cut_into_windows():
-    ids = [2, *range(10, 30), 3]
-    for size in (3, 8, 21, 22, 40):
-        windows = framed_windows(ids, size)
-        assert [i for window in windows for i in window[1:-1]] == ids[1:-1]
-        assert all(w[0] == 2 and w[-1] == 3 and 2 < len(w) <= size for w in windows)
-    with pytest.raises(ValueError, match="windows of 2 tokens"):
-        framed_windows(ids, 2)
 
 
 def test_pad_fills_at_the_end():

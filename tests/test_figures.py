@@ -117,6 +117,7 @@ def along(points):
             yield x0 + (x1 - x0) * step / steps, y0 + (y1 - y0) * step / steps
 
 
+@pytest.mark.slow
 def test_texts_are_large_enough_inside_the_page_and_apart(page):
     boxes = text_boxes(page)
     (left, right), (bottom, top) = page.axes.get_xlim(), page.axes.get_ylim()
@@ -131,6 +132,7 @@ def test_texts_are_large_enough_inside_the_page_and_apart(page):
         assert across <= 0 or up <= 0.1, (text, other_text)
 
 
+@pytest.mark.slow
 def test_texts_stay_inside_their_boxes(page):
     for text, box in text_boxes(page):
         x, y = (box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2
@@ -140,6 +142,7 @@ def test_texts_stay_inside_their_boxes(page):
                 assert box.x1 <= around.right - 0.2, text
 
 
+@pytest.mark.slow
 def test_no_arrow_crosses_a_box_or_a_text(page):
     texts = text_boxes(page)
     for points in page.arrows:

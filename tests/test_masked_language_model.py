@@ -14,7 +14,6 @@ from scripts.masked_model import (
 )
 from utils.models.language_models import TransformerLanguageModel
 from utils.pretrained import CHECKPOINTS, CheckpointError, load_minilm
-from utils.short_trainings import objective_texts, train_objective
 from utils.texts import (
     MaskedLanguageModel,
     load_language_model,
@@ -218,22 +217,6 @@ def test_a_saved_model_comes_back(masked_model, tmp_path):
     weights.write_bytes(weights.read_bytes()[:-1] + b"x")
     with pytest.raises(CheckpointError, match=r"model\.safetensors is damaged: its SHA-256 is [0-9a-f]{64}"):
         load_masked_language_model(tmp_path / "saved")
-
-
-@pytest.mark.slow
-def test_both_objectives_are_trained_on_the_same_text():
-    texts, new = objective_texts(seed=0, count=300)
-    assert len(texts) == 300
-    assert len(new) == 400
-    assert not set(texts) & set(new)
-    assert texts == objective_texts(seed=0, count=300)[0] != objective_texts(seed=1, count=300)[0]
-    causal, masked = (train_objective(name, count=300, width=16) for name in ("causal", "masked"))
-    assert causal.model.tokenizer.get_vocab() == masked.model.tokenizer.get_vocab()
-    assert causal.model.model.config | {"causal": False} == masked.model.model.config
-    for side in (causal, masked):
-        assert side.history[-1]["loss"] < side.history[0]["loss"] - 0.3
-    with pytest.raises(KeyError, match="no objective 'both'; there are causal, masked"):
-        train_objective("both")
 
 
 @pytest.mark.slow

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -142,3 +145,19 @@ def test_a_network_does_not_take_the_weights_of_another(tmp_path):
 def test_an_odd_width_cannot_be_halved():
     with pytest.raises(ValueError, match="even"):
         RecurrentTranslationModel(10, 10, hidden_size=7)
+
+
+def test_notebook_00_loads_little_of_ours():
+    """What a translation and its heat map need, and no more: one network, no charts, no training."""
+    script = """
+import sys
+from utils import claim, findings, set_up, show, show_figure
+from utils.loaders import load_timeline
+from utils.plots import plot_alignment
+from utils.translator import load_translator
+load_translator("multi30k-en-fr-gru-attention")
+files = [module.__file__ for name, module in sys.modules.items() if name.split(".")[0] == "utils"]
+print(sum(len(open(file, encoding="utf-8").readlines()) for file in files))
+"""
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, encoding="utf-8", check=True)
+    assert int(run.stdout) <= 1500

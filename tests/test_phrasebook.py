@@ -148,6 +148,7 @@ def test_more_than_a_thousand_million_sentences():
 UNLINKED = {"at", "for", "about", "of", "to", "on", "in", "In", "On", "the", "The", ","}
 
 
+@pytest.mark.slow
 @few
 @given(seeds)
 def test_links_are_in_range_and_cover_content_words(seed):
@@ -328,6 +329,7 @@ def test_the_chapters_sentences_are_held_out_but_their_words_are_not():
     assert any(" are great" in text for text in texts)
 
 
+@pytest.mark.slow
 def test_a_new_row_of_the_table_is_held_out_with_all_that_is_five_tokens_of_it(monkeypatch):
     long = next(row for row in phrases(4, 50, min_words=7, max_words=9))
     short = next(row for row in phrases(4, 50, min_words=3, max_words=3))

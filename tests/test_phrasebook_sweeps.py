@@ -12,6 +12,7 @@ from utils.scores import exact_by_length
 from utils.short_trainings import SHORT_TRAININGS, ShortTraining, reversed_words
 
 
+@pytest.mark.slow
 def test_a_sweep_writes_a_row_for_each_arm_seed_and_length(monkeypatch, tmp_path, attentive):
     asked = []
 

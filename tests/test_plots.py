@@ -18,16 +18,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.text import Text
 
 from utils import plots
-from utils.plots import (
-    COLORS,
-    plot_alignment,
-    plot_decoding_steps,
-    plot_hidden_state,
-    plot_label_efficiency,
-    plot_learning_curve,
-    plot_quality_by_length,
-    use_style,
-)
+from utils.plots import COLORS, plot_alignment, plot_quality_by_length, use_style
 from utils.translator import Translation
 
 ROOT = Path(__file__).parents[1]
@@ -67,6 +58,7 @@ def small_map(matrix=None, **options):
     return plot_alignment(torch.eye(2) if matrix is None else matrix, ["a", "b"], ["x", "y"], **options)
 
 
+@pytest.mark.slow
 @in_both_styles
 @pytest.mark.parametrize(("rows", "columns"), [(1, 1), (2, 2), (7, 12), (40, 40), (3, 60), (30, 2)])
 def test_every_label_is_shown_at_its_cell_and_nothing_overlaps(rows, columns):
@@ -192,6 +184,7 @@ def test_what_translate_returns_can_be_drawn():
         plot_alignment([Translation("a", ["a"], ["b"], -1.0, None)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dtype", "slack"), [("bfloat16", 0.01), ("float16", 0.003), ("float32", 5e-4)])
 def test_the_tolerance_is_that_of_the_number_type(dtype, slack):
     """A row of many weights that were rounded does not sum to exactly 1; one that is wrong is refused."""
@@ -318,28 +311,13 @@ ROWS = [
 ]
 
 
-def efficiency_rows(arms):
-    return [
-        {"arm": arm, "labels": count, "seed": seed, "test": share + 0.1 * seed, "hard": 0.5}
-        for arm, share in arms
-        for count in (10, 100)
-        for seed in (0, 1)
-    ]
-
-
 EVERY_PLOT = {
     "alignment": lambda text: (
         plot_alignment(
             torch.eye(2), [text, "b"], [text, "y"], title=text, source_language=text, target_language=text
         ).figure
     ),
-    "learning curve": lambda text: plot_learning_curve([4.0, 1.0], [0.0, 0.2], [10, 20], title=text),
-    "hidden state": lambda text: plot_hidden_state(torch.zeros(2, 3), [text, "b"], text, title=text),
-    "decoding steps": lambda text: plot_decoding_steps([[(text, 0.9), ("b", 0.1)]], title=text),
     "quality": lambda text: plot_quality_by_length({text: ROWS, "b": ROWS}, title=text, ylabel=text),
-    "efficiency": lambda text: plot_label_efficiency(
-        efficiency_rows([(text, 0.7)]), {text: ("text", "o-")}, {"test": text}, 0.5, text, text
-    ),
 }
 
 
@@ -398,59 +376,11 @@ def test_drawing_imports_no_model_no_corpus_and_no_transformers():
         "plot_alignment([[1, 0], [0, 1]], ['a', 'b'], ['x', 'y'], gold='0-0', source_language='en')"
     )
     modules = loaded_by(code)
-    heavy = ("torch", "datasets", "transformers", "huggingface_hub", "tokenizers", "accelerate")
+    heavy = ("torch", "datasets", "transformers", "huggingface_hub", "tokenizers", "pandas", "seaborn")
     assert not modules & set(heavy)
     ours = {name for name in modules if name.partition(".")[0] in ("utils", "scripts", "phrasebook")}
     allowed = {"utils", "utils.alignment", "utils.vocabulary", "utils.plots", "utils.plots.style"}
-    assert ours <= allowed | {"utils.plots.charts", "utils.plots.heat_map"}
-
-
-def test_a_learning_curve_draws_its_figures():
-    figure = plot_learning_curve([4.0, 1.0, 0.5], [0.0, 0.2, 0.8], [10, 20, 30], title="It learns")
-    loss, share = (ax.lines[0].get_ydata().tolist() for ax in figure.axes)
-    assert loss == [4.0, 1.0, 0.5]
-    assert share == [0.0, 20.0, 80.0]
-    for bad in (([1.0], [], [1]), ([], [], [])):
-        with pytest.raises(ValueError, match="as many losses as shares and steps"):
-            plot_learning_curve(*bad)
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
-def test_hidden_states_are_drawn_row_by_row(dtype):
-    states = torch.linspace(-1, 1, 6).reshape(2, 3).to(dtype).requires_grad_()
-    ax = plot_hidden_state(states, ["one", "two"], "unit").axes[0]
-    assert numpy.allclose(ax.collections[0].get_array(), states.detach().double())
-    assert ax.collections[0].get_clim() == (-1, 1)
-    assert labels(ax.yaxis) == ["one", "two"]
-    assert ax.get_ylim() == (2, 0)  # the first row is on top
-    with pytest.raises(ValueError, match=r"3 labels need states of shape \[3, units\], not \[2, 3\]"):
-        plot_hidden_state(states, ["one", "two", "three"], "unit")
-
-
-def test_numbers_of_units_do_not_overlap():
-    ax = plot_hidden_state(numpy.zeros((2, 224)), ["one", "two"], "unit").axes[0]
-    ax.figure.draw_without_rendering()
-    boxes = [label.get_window_extent() for label in ax.get_xticklabels()]
-    assert len(boxes) >= 5
-    assert all(left.x1 < right.x0 for left, right in itertools.pairwise(boxes))
-
-
-def test_decoding_steps_show_every_candidate_with_its_probability():
-    steps = [[("Transformer", 0.9), ("Autos", 0.001)], [("sind", 0.6), ("waren", 0.4)]]
-    ax = plot_decoding_steps(steps).axes[0]
-    found = {(text.get_position()[0], text.get_position()[1]): text for text in ax.texts}
-    assert {place: text.get_text() for place, text in found.items()} == {
-        (0.5, 0.5): "Transformer\n0.90",
-        (0.5, 1.5): "Autos\n< 0.01",
-        (1.5, 0.5): "sind\n0.60",
-        (1.5, 1.5): "waren\n0.40",
-    }
-    assert [found[x, 0.5].get_weight() for x in (0.5, 1.5)] == ["bold", "bold"]
-    assert [found[x, 1.5].get_weight() for x in (0.5, 1.5)] == ["normal", "normal"]
-    assert labels(ax.xaxis) == ["step 1", "step 2"]
-    for bad in ([], [[("a", 1.0)], []]):
-        with pytest.raises(ValueError, match="same number of candidates"):
-            plot_decoding_steps(bad)
+    assert ours <= allowed | {"utils.plots.heat_map"}
 
 
 def curve(ax, color):
@@ -490,29 +420,6 @@ def test_arms_of_quality_can_be_told_apart():
     bleu = [row | {"bleu": 40 + row["low"]} for row in ROWS]
     ax = plot_quality_by_length({"good": bleu}, "bleu", ylabel="BLEU").axes[0]
     assert curve(ax, "encoder")[0] == pytest.approx([42, 46])
-
-
-def test_label_efficiency_draws_means_and_ranges_of_each_arm():
-    rows = efficiency_rows([("old", 0.7), ("new", 0.3)])
-    looks = {"old": ("encoder", "o-"), "new": ("decoder", "s--")}
-    measures = {"test": "all reviews", "hard": "hard reviews"}
-    figure = plot_label_efficiency(rows, looks, measures, chance=0.5, title="Old knowledge helps")
-    left, right = figure.axes
-    assert [ax.get_title(loc="left") for ax in figure.axes] == ["all reviews", "hard reviews"]
-    assert left.lines[0].get_ydata().tolist() == pytest.approx([75, 75])
-    assert (left.lines[1].get_marker(), left.lines[1].get_linestyle()) == ("s", "--")
-    assert right.lines[1].get_ydata().tolist() == pytest.approx([50, 50])
-    low, high = left.collections[0].get_datalim(left.transData).intervaly
-    assert (low, high) == pytest.approx((70, 80))
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["old", "new"]
-    assert [text.get_text() for text in left.texts] == ["chance"]
-    assert left.get_ylim()[0] <= 30
-    assert left.get_ylim()[1] >= 80
-    more = [*rows, rows[0] | {"labels": 30}]  # of the first arm alone
-    figure = plot_label_efficiency(pandas.DataFrame(more), looks, measures)
-    assert labels(figure.axes[0].xaxis) == ["10", "30", "100"]
-    with pytest.raises(ValueError, match="nobody"):
-        plot_label_efficiency(rows, looks | {"nobody": ("text", ":")}, measures)
 
 
 @pytest.mark.slow

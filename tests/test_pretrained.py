@@ -60,6 +60,7 @@ def test_smollm2_is_converted_once_and_loaded_from_then_on(cache):
         assert torch.equal(model.state_dict()[name], tensor.float())
 
 
+@pytest.mark.slow
 def test_two_at_once_convert_once(cache):
     threads = [threading.Thread(target=convert_smollm2) for _ in range(2)]
     for thread in threads:
@@ -87,6 +88,7 @@ def test_a_folder_that_cannot_be_written_is_named(cache, monkeypatch):
         convert_smollm2()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["truncated", "bit flipped", "no checksums", "a file is gone"])
 def test_a_damaged_conversion_is_named_and_made_anew(cache, capsys, damage):
     folder = convert_smollm2()
@@ -222,16 +224,13 @@ def test_prepare_verifies_and_converts_and_reports_all_that_is_wrong(cache, monk
 
 @pytest.mark.slow
 @torch.no_grad()
-def test_minilm_without_its_weights_is_random_and_with_them_is_itself():
+def test_minilm_and_its_tokeniser():
     model, tokenizer = load_minilm()
     assert sum(p.numel() for p in model.parameters()) == 22_565_376
     tokens = torch.tensor([tokenizer.encode("The [SEP] film").ids])
     assert (tokens == tokenizer.token_to_id("[SEP]")).sum() == 1  # a reader's is text
     assert tokenizer.encode("film " * 600).ids[-1] == tokens[0, -1]
-    random = [load_minilm(pretrained=False)[0] for _ in range(2)]
-    states = [one(tokens).last_hidden_state for one in (model, *random)]
-    assert not torch.allclose(states[1], states[2])
-    assert not torch.allclose(states[0], states[1])
+    assert model(tokens).last_hidden_state.shape == (1, tokens.size(1), 384)
 
 
 @pytest.mark.slow

@@ -151,6 +151,7 @@ def opened_without_encoding(code):
             yield node.lineno
 
 
+@pytest.mark.slow
 def test_every_text_has_an_encoding():
     found = [f"{name}:{line}" for name, code in sources().items() for line in opened_without_encoding(code)]
     assert found == [], "the system's own encoding is not UTF-8 everywhere: add encoding='utf-8'"

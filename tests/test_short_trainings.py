@@ -5,14 +5,7 @@ import pytest
 from phrasebook import HELD_OUT
 from utils import short_trainings
 from utils.loaders import load_settings
-from utils.short_trainings import (
-    OBJECTIVES,
-    SHORT_TRAININGS,
-    objective_texts,
-    reversed_words,
-    train_objective,
-    train_short,
-)
+from utils.short_trainings import SHORT_TRAININGS, reversed_words, train_short
 
 SIZES = {
     "gru": {"embedding_size": 8, "hidden_size": 8, "dropout": 0.0},
@@ -70,8 +63,6 @@ def test_what_is_read_can_be_prepared(monkeypatch):
 def test_unknown_names_are_answered_with_those_that_there_are():
     with pytest.raises(KeyError, match="no short training 'marathon'; there are pair, race-gru, "):
         train_short("marathon")
-    with pytest.raises(KeyError, match="no objective 'both'; there are causal, masked"):
-        train_objective("both")
 
 
 @pytest.mark.parametrize("name", ["phrasebook-pair", "phrasebook-race"])
@@ -88,33 +79,3 @@ def test_the_race_is_fair():
     same = ("target", "theme", "short_share", "steps", "batch_size")
     first, *others = [{key: one[key] for key in same} for one in settings["trainings"].values()]
     assert others == [first, first]
-
-
-def test_texts_for_the_objectives_are_new_where_they_are_to_be():
-    texts, new = objective_texts(seed=0, count=300)
-    assert len(texts) == 300
-    assert len(new) == 400
-    assert not set(texts) & set(new)
-    assert objective_texts(seed=1, count=300)[0] != texts
-
-
-@pytest.mark.slow
-def test_both_objectives_have_the_same_layers_and_words():
-    causal, masked = (train_objective(name, count=60, width=8, epochs=1) for name in OBJECTIVES)
-    shapes = [{n: w.shape for n, w in one.model.model.named_parameters()} for one in (causal, masked)]
-    assert shapes[0] == shapes[1]
-    assert causal.model.encode(["The train was old ."]) == masked.model.encode(["The train was old ."])
-    assert (causal.model.model.causal, masked.model.model.causal) == (True, False)
-    assert {"validation_perplexity"} <= causal.history[0].keys()
-    assert {"validation_top5"} <= masked.history[0].keys()
-
-
-@pytest.mark.slow
-def test_an_objective_can_be_trained_on_other_texts():
-    words = ["red cats sleep", "blue dogs run", "old birds sing"] * 20
-    found = train_objective(
-        "causal", width=8, texts=(words, words[:3]), epochs=2, window=8, learning_rate=0.02
-    )
-    first, last = (record["validation_perplexity"] for record in found.history)
-    assert last < first
-    assert found.model.next_pieces("red cats", 1)[0][1] > 0

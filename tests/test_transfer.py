@@ -7,7 +7,7 @@ from transformers import BertConfig, BertModel
 
 from utils.models.language_models import RecurrentLanguageModel
 from utils.tokens import PADDING_ID
-from utils.training import slanted_triangular, train
+from utils.training import train
 from utils.transfer import (
     LanguageModelBody,
     TextClassifier,
@@ -103,7 +103,7 @@ def test_layers_join_from_above_and_learn_more_slowly_below(make_body):
     def moved(**options):
         again = TextClassifier(make_body())
         again.load_state_dict(classifier.state_dict())
-        options |= {"weight_decay": 0.0, "schedule": lambda step, total, peak: peak}
+        options |= {"schedule": lambda step, total, peak: peak}
         fit_classifier(again, ids, labels, (ids, labels), epochs=1, learning_rate=1e-3, **options)
         pairs = zip(again.body.layers(), start, strict=True)
         return [(layer[0] - old).abs().max().item() for layer, old in pairs]
@@ -133,14 +133,6 @@ def test_groups_wait_for_their_epoch():
         groups=[([model[1].weight], 1.0, 0), ([model[0].weight], 1.0, 2)],
     )
     assert seen == [[False, True], [False, True], [True, True]]
-
-
-def test_the_slanted_triangle_is_the_one_of_the_paper():
-    rates = [slanted_triangular(step, 100, 0.01) for step in range(100)]
-    assert rates[0] == pytest.approx(0.01 / 32)
-    assert max(rates) == rates[10] == pytest.approx(0.01)
-    share = 1 - (55 - 10) / (10 * (1 / 0.1 - 1))  # equation 3, at step 55
-    assert rates[55] == pytest.approx(0.01 * (1 + share * 31) / 32)
 
 
 @pytest.mark.slow

@@ -105,6 +105,7 @@ def test_impossible_counts_of_digits_are_refused(count):
         new_digits(0, count)
 
 
+@pytest.mark.slow
 def test_a_digit_body_is_copied_and_stays_so():
     body = pretrain_digit_body(0, steps=5)
     before = [parameter.clone() for parameter in body.parameters()]
@@ -313,3 +314,11 @@ def test_the_shipped_table_of_ulmfit_is_complete():
         (*pair, count, seed) for pair in pairs for count in ULMFIT_EPOCHS for seed in SEEDS
     )
     assert load_settings("ulmfit")["learning_rate"] == ULMFIT_RATE
+
+
+def test_the_slanted_triangle_is_the_one_of_the_paper():
+    rates = [transfer_sweeps.slanted_triangular(step, 100, 0.01) for step in range(100)]
+    assert rates[0] == pytest.approx(0.01 / 32)
+    assert max(rates) == rates[10] == pytest.approx(0.01)
+    share = 1 - (55 - 10) / (10 * (1 / 0.1 - 1))  # equation 3, at step 55
+    assert rates[55] == pytest.approx(0.01 * (1 + share * 31) / 32)

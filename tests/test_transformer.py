@@ -71,17 +71,16 @@ def copy_layer(ours, theirs):
     theirs.linear2.load_state_dict(ours.contract.state_dict())
 
 
-@pytest.mark.parametrize("norm_first", [True, False])
-def test_the_whole_equals_torchs_transformer(norm_first):
-    ours = make_model(norm_first=norm_first)
+def test_the_whole_equals_torchs_transformer():
+    ours = make_model()
     with torch.no_grad():  # biases and norms start as zeros and ones, which would hide mistakes
         for parameter in ours.parameters():
             parameter += 0.1 * torch.randn_like(parameter)
         ours.source_embedding.weight[0] = ours.target_embedding.weight[0] = 0
-    options = {"dropout": 0.0, "batch_first": True, "norm_first": norm_first}
+    options = {"dropout": 0.0, "batch_first": True, "norm_first": True}
     encoder_layer = nn.TransformerEncoderLayer(16, 4, 24, **options)
     decoder_layer = nn.TransformerDecoderLayer(16, 4, 24, **options)
-    norms = [nn.LayerNorm(16), nn.LayerNorm(16)] if norm_first else [None, None]
+    norms = [nn.LayerNorm(16), nn.LayerNorm(16)]
     theirs = nn.Transformer(
         16,
         4,
@@ -92,9 +91,8 @@ def test_the_whole_equals_torchs_transformer(norm_first):
     for mine, library in ((ours.encoder, theirs.encoder), (ours.decoder, theirs.decoder)):
         for our_layer, their_layer in zip(mine, library.layers, strict=True):
             copy_layer(our_layer, their_layer)
-    if norm_first:
-        norms[0].load_state_dict(ours.encoder_norm.state_dict())
-        norms[1].load_state_dict(ours.decoder_norm.state_dict())
+    norms[0].load_state_dict(ours.encoder_norm.state_dict())
+    norms[1].load_state_dict(ours.decoder_norm.state_dict())
     source, target = (
         embedding(tokens) * 4 + sinusoidal_positions(tokens.size(1), 16)
         for embedding, tokens in ((ours.source_embedding, SOURCE), (ours.target_embedding, TARGET))
@@ -112,9 +110,8 @@ def test_the_whole_equals_torchs_transformer(norm_first):
         assert torch.allclose(ours(SOURCE, TARGET), expected, atol=1e-4)
 
 
-@pytest.mark.parametrize("norm_first", [True, False])
-def test_teacher_forcing_equals_decoding_with_kept_keys(norm_first):
-    model = make_model(norm_first=norm_first)
+def test_teacher_forcing_equals_decoding_with_kept_keys():
+    model = make_model()
     logits, weights = model.decode(TARGET, memory := model.encode(SOURCE))
     assert torch.equal(logits, model(SOURCE, TARGET))
     state = model.start(memory)
@@ -127,7 +124,7 @@ def test_teacher_forcing_equals_decoding_with_kept_keys(norm_first):
 
 def test_without_positions_the_order_of_the_words_is_lost():
     torch.manual_seed(0)
-    layer = TransformerLayer(16, 4, 24, 0.0, norm_first=True).eval()
+    layer = TransformerLayer(16, 4, 24, 0.0).eval()
     vectors, order = torch.randn(1, 6, 16), torch.randperm(6)
     shuffled = layer(vectors[:, order])[0]
     assert torch.allclose(shuffled, layer(vectors)[0][:, order], atol=1e-5)

@@ -84,6 +84,7 @@ def test_aligning_a_translation_gives_its_own_score_and_weights(translator, monk
             assert torch.allclose(aligned.attention_weights, expected.attention_weights, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("beam_size", [1, 4])
 def test_a_sentence_is_translated_alike_alone_and_in_company(translator, beam_size):
     together = translator.translate(SENTENCES, beam_size=beam_size, batch_size=5)
@@ -252,6 +253,7 @@ def test_a_sentence_in_capitals_is_translated_with_a_warning(attentive):
         attentive.translate(["A", "TV", "A TV"])
 
 
+@pytest.mark.slow
 def test_200_words_are_translated_with_a_warning(translator):
     with pytest.warns(UserWarning, match="sentence 0 has .* pieces, but no sentence in training"):
         (translation,) = translator.translate(["A dog runs " * 66 + "home ."])
@@ -308,7 +310,7 @@ def test_line_ends_that_git_changed_are_named(saved):
     name = saved / "config.json"
     name.write_bytes(name.read_bytes().replace(b"\n", b"\r\n"))
     with pytest.raises(
-        CheckpointError, match=r"config\.json has the line ends of Windows.*core\.autocrlf false"
+        CheckpointError, match=r"config\.json is damaged.* line ends of Windows.*core\.autocrlf false"
     ):
         load_translator(saved)
     write_checksums(saved)

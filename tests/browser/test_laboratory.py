@@ -20,6 +20,8 @@ def _open(visit, address, path):
     visit.page.goto(f"{address}/lab/tree/{path}?reset")
     visit.page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
     visit.page.wait_for_function("() => window.jupyterapp !== undefined")
+    visit.page.wait_for_selector(".jp-Notebook img", timeout=60_000)
+    visit.page.wait_for_timeout(2_000)  # the cells below the first ones get their heights
     pictures = visit.page.evaluate(
         """async () => {
             const cells = document.querySelector('.jp-WindowedPanel-outer'), found = new Map();
