@@ -153,6 +153,11 @@ def load_imdb() -> DatasetDict:
     return DatasetDict({split: _read_objects("imdb", f"{split}.jsonl.gz", columns) for split in IMDB_SPLITS})
 
 
+def plain(text: str) -> str:
+    """A review of IMDb without the marks of its line breaks."""
+    return text.replace("<br />", " ")
+
+
 def load_wikipedia(articles: int = 18_331) -> Dataset:
     """Load articles of the English Wikipedia (CC BY-SA): from a folder of yours 18,331 of them.
 

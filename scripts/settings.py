@@ -143,17 +143,21 @@ class LanguageModelTraining(Training):
 
     kind = "language-model"
     conditions: ClassVar = {
-        name: {"start": (None,)} for name in ("vocabulary_size", "embedding_size", "hidden_sizes")
+        name: {"start": (None,)} for name in ("vocabulary_size", "embedding_size", "hidden_sizes", "pieces")
     }
 
     epochs: int = option(30, "passes over the data, at most")
     batch_size: int = option(32, "sequences in a step of one process")
     dropout: float = option(0.05, "share of units dropped in training")
-    corpus: Literal["brown", "movie-reviews", "reviews"] = option("brown", "what to train on")
+    corpus: Literal["brown", "movie-reviews", "reviews", "wikipedia", "imdb"] = option(
+        "brown", "what to train on"
+    )
+    stateful: bool = option(False, "read on from window to window, text after text")
     start: str | None = option(None, "checkpoint to go on from, instead of random weights")
     window: int = option(64, "tokens that are predicted in one piece")
     word_dropout: float = option(0.02, "share of the words dropped in a step")
     vocabulary_size: int = option(5000, "sub-word pieces")
+    pieces: str | None = option(None, "checkpoint whose sub-word pieces are used, instead of new ones")
     embedding_size: int = option(256, "width of the token vectors")
     hidden_sizes: list[int] = field(
         default_factory=lambda: [384, 256], metadata={"help": "widths of the recurrent layers, from below"}

@@ -219,7 +219,7 @@ def language_model_texts(corpus: str) -> dict[str, list[str]]:
     Args:
         corpus: "brown", "movie-reviews", "both" of these, or "reviews", those of this project, which
             are its own splits. Of the others every twentieth text validates, and another twentieth is
-            for tests.
+            for tests. For "wikipedia" and "imdb" see ``large_corpus``.
 
     Returns:
         The lists of texts "train", "validation" and "test".
@@ -232,6 +232,8 @@ def language_model_texts(corpus: str) -> dict[str, list[str]]:
 
         reviews = load_reviews()
         return {split: list(reviews[split]["text"]) for split in ("train", "validation", "test")}
+    if corpus in ("wikipedia", "imdb"):
+        return large_corpus(corpus)
     from scripts.corpora import load_brown, load_movie_reviews
 
     loaders = {"brown": load_brown, "movie-reviews": load_movie_reviews}
@@ -239,6 +241,36 @@ def language_model_texts(corpus: str) -> dict[str, list[str]]:
     texts = [text for name in names for text in loaders[name]()["text"]]
     others = [text for i, text in enumerate(texts) if i % 10]
     return {"train": others, "validation": texts[::20], "test": texts[10::20]}
+
+
+def large_corpus(corpus: str, held_out: int = 500, validating: int = 40) -> dict[str, list[str]]:
+    """Articles of Wikipedia, 500 of them for tests, or the reviews of IMDb, whose test split is for tests.
+
+    Labels are not read. What validates is taken evenly from the training texts, and "pieces" are texts of
+    both corpora, from which a vocabulary can be learnt.
+    """
+    from scripts.corpora import load_imdb, load_wikipedia, plain
+
+    articles, imdb = list(load_wikipedia()["text"]), load_imdb()
+    reviews = [plain(text) for split in ("train", "unsupervised") for text in imdb[split]["text"]]
+    tests = set(range(0, len(articles), max(1, len(articles) // held_out))[:held_out])
+    parts = {
+        "wikipedia": (
+            [text for i, text in enumerate(articles) if i not in tests],
+            [articles[i] for i in sorted(tests)],
+        ),
+        "imdb": (reviews, [plain(text) for text in imdb["test"]["text"]]),
+    }
+    train, test = parts[corpus]
+    validation = train[:: max(2, len(train) // validating)]
+    pieces = [text for texts, _ in parts.values() for text in texts[:: max(1, len(texts) // 9000)]]
+    chosen = set(validation)
+    return {
+        "train": [text for text in train if text not in chosen],
+        "validation": validation,
+        "test": test,
+        "pieces": pieces,
+    }
 
 
 def prepare_language_model(settings: LanguageModelTraining):
@@ -254,7 +286,11 @@ def prepare_language_model(settings: LanguageModelTraining):
     if settings.start:
         model = load_language_model(settings.start, **dropouts)
     else:
-        tokenizer = train_tokenizer(texts["train"], "en", settings.vocabulary_size, lowercase=True)
+        if settings.pieces:
+            tokenizer = load_language_model(settings.pieces).tokenizer
+        else:
+            source = texts.get("pieces", texts["train"])
+            tokenizer = train_tokenizer(source, "en", settings.vocabulary_size, lowercase=True)
         set_seed(settings.seed)
         sizes = {"embedding_size": settings.embedding_size, "hidden_sizes": tuple(settings.hidden_sizes)}
         model = LanguageModel(
@@ -296,10 +332,12 @@ def prepare_masked_model(settings: MaskedModelTraining):
 
 
 def _language_model_training(model, texts, settings, **fixed):
+    from scripts.stateful_training import fit_stateful
     from utils.training import fit_language_model
 
+    fit = fit_stateful if getattr(settings, "stateful", False) else fit_language_model
     parts = [texts[split][: settings.limit] for split in ("train", "validation")]
-    return lambda **options: fit_language_model(model, *parts, **fixed, **options)
+    return lambda **options: fit(model, *parts, **fixed, **options)
 
 
 PREPARATIONS = {

@@ -26,7 +26,7 @@ from scripts.train import language_model_texts, sizes_of
 from utils import pretrained
 from utils.loaders import DATA, LENGTH_RANGES, load_results, load_settings
 from utils.scores import exact_by_length, translation_scores
-from utils.texts import load_language_model, load_masked_language_model
+from utils.texts import LanguageModel, load_language_model, load_masked_language_model
 from utils.tokens import LANGUAGE_NAMES, MASK
 from utils.translator import load_translator
 
@@ -51,7 +51,12 @@ CAPTION_TRANSLATORS = {  # and what was tried with each
     "validation (56.68; 56.62 without it), since the falling rate does the same work.",
 }
 LANGUAGE_MODELS = ("language-model-brown", "language-model-movie-reviews")
+IMDB_LANGUAGE_MODELS = {"language-model-wikipedia": "wikipedia", "language-model-imdb": "imdb"}
 MASKED_MODEL = "masked-language-model"
+IMDB_TEXTS = {
+    "wikipedia": "500 articles of Wikipedia",
+    "imdb": "the 25,000 test reviews of IMDb",
+}
 UNSEEN_TEXTS = {
     "brown": "25 texts of the Brown corpus",
     "movie-reviews": "100 film reviews of Pang and Lee",
@@ -168,6 +173,45 @@ def describe_language_model(checkpoint: str) -> None:
     print(checkpoint, rows)
 
 
+def describe_imdb_language_model(checkpoint: str, limit: int | None = None) -> None:
+    """Measure a language model on unseen articles and on the test reviews, and write its card.
+
+    Half an hour. Writes its entry of ``data/results/language-models.json``; "before" are the figures of the
+    checkpoint from which it went on, or of random weights. With a limit, on so many texts of each kind.
+    """
+    language_model = load_language_model(pretrained.CHECKPOINTS / checkpoint)
+    start = read_report(checkpoint)["settings"].get("start")
+    if start:
+        others = load_language_model(pretrained.CHECKPOINTS / start)
+    else:
+        torch.manual_seed(read_report(checkpoint)["settings"]["seed"])
+        fresh = type(language_model.model)(**language_model.model.config)
+        others = LanguageModel(fresh, language_model.tokenizer)
+    entries, perplexity = load_settings("language-models"), {}
+    for corpus in IMDB_TEXTS:
+        texts = language_model_texts(corpus)["test"][:limit]
+        pieces = sum(len(ids) - 1 for ids in language_model.encode(texts))
+        words, after = sum(len(text.split()) for text in texts), language_model.perplexity(texts)
+        perplexity[corpus] = {
+            "before": round(others.perplexity(texts if start else texts[:500]), 3),
+            "after": round(after, 3),
+            "per_piece": round(after ** (words / pieces), 3),
+            "texts": len(texts),
+            "words": words,
+        }
+    prompts = [(row["prompt"], row["seed"]) for row in entries["wikipedia"]["generations"]]
+    entries.setdefault(IMDB_LANGUAGE_MODELS[checkpoint], {}).update(
+        perplexity=perplexity,
+        generations=[
+            {"prompt": prompt, "seed": seed, "text": language_model.write(prompt, 60, seed=seed)}
+            for prompt, seed in prompts
+        ],
+    )
+    write_settings("language-models", entries)
+    write_card(checkpoint)
+    print(checkpoint, perplexity)
+
+
 def describe_masked_language_model(checkpoint: str = MASKED_MODEL) -> None:
     """Measure a masked language model on hidden words of unseen documents, and write its card.
 
@@ -232,6 +276,11 @@ def write_card(checkpoint: str) -> None:
     elif checkpoint in LANGUAGE_MODELS:
         template, task, load = "language_model", "text-generation", load_language_model
         fields = {"rows": _rows(load_results(checkpoint))}
+    elif checkpoint in IMDB_LANGUAGE_MODELS:
+        template, task, load = "imdb_language_model", "text-generation", load_language_model
+        entry = load_settings("language-models")[IMDB_LANGUAGE_MODELS[checkpoint]]
+        rows = [row | {"text": IMDB_TEXTS[corpus]} for corpus, row in entry["perplexity"].items()]
+        fields = {"rows": rows, "texts": entry["texts"], "words": entry["words"]}
     else:
         template, task, load = "masked_language_model", "fill-mask", load_masked_language_model
         fields = load_settings(checkpoint) | {"rows": _rows(load_results(checkpoint))}
@@ -264,7 +313,8 @@ def _rows(table):
 
 def write_cards() -> None:
     """Write every model card anew; nothing is measured."""
-    names = [*SYSTEMS.values(), *PHRASEBOOK_TRANSLATORS, *CAPTION_TRANSLATORS, *LANGUAGE_MODELS, MASKED_MODEL]
+    names = [*SYSTEMS.values(), *PHRASEBOOK_TRANSLATORS, *CAPTION_TRANSLATORS, *LANGUAGE_MODELS]
+    names += [*IMDB_LANGUAGE_MODELS, MASKED_MODEL]
     for name in names:
         write_card(name)
         print(f"wrote the card of {name}")
@@ -275,6 +325,7 @@ MEASUREMENTS: dict[str, Callable[[], None]] = {
     "multi30k-en-fr": compare_attention,
     MASKED_MODEL: describe_masked_language_model,
     **{name: partial(describe_language_model, name) for name in LANGUAGE_MODELS},
+    **{name: partial(describe_imdb_language_model, name) for name in IMDB_LANGUAGE_MODELS},
     **{name: partial(describe_captions, name) for name in CAPTION_TRANSLATORS},
     **{name: partial(describe_phrasebook, name) for name in PHRASEBOOK_TRANSLATORS},
 }

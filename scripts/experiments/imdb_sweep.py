@@ -1,0 +1,283 @@
+"""How many labelled reviews a language model saves, on IMDb: the recurrent networks, and counting words.
+
+hello experiment imdb: it goes on where it was stopped, and writes a row as soon as a run has ended. On two
+cores a run with 500 labels takes five minutes. The recipes are chosen on the development sample of
+``imdb_draws``; after that no label beyond the stated number chooses anything.
+"""
+
+import itertools
+import json
+import platform
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer
+from sklearn.linear_model import LogisticRegression
+from torch.nn import functional as F
+
+from scripts.corpora import load_imdb, plain
+from scripts.experiments import imdb_draws
+from scripts.tables import write_settings
+from utils import loaders
+from utils.models.language_models import RecurrentLanguageModel
+from utils.texts import load_language_model
+from utils.tokens import bucketed_batches, pad
+from utils.transfer import LanguageModelBody, TextClassifier
+
+RESULTS = "imdb-sweep"
+BODIES = {  # the checkpoint that each arm begins with; its classifier learns all layers
+    "wikipedia+imdb": "language-model-imdb",
+    "scratch": None,
+    "wikipedia": "language-model-wikipedia",
+    "imdb": Path("runs/language-model-imdb-only"),
+}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a classifier learns; the last four are ULMFiT's techniques (Howard and Ruder 2018, section 3)."""
+
+    rate: float = 2e-3  # the head's, at its peak
+    dropout: float = 0.1
+    steps: int = 500
+    batch: int = 16
+    decay: float = 1.0  # each group of layers learns at the rate of the group above it, divided by this
+    schedule: str = "slanted"  # or "constant"
+    waiting: float = 0.0  # share of the steps after which one more group of layers joins in, from above
+    pooling: str = "concat"  # or "mean"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the sweep covers, in order of importance."""
+
+    pretrained: tuple[Recipe, ...] = (
+        Recipe(2e-3),
+        Recipe(2e-3, decay=1.3, waiting=0.04),
+        Recipe(3e-3, decay=1.3, waiting=0.04),
+    )
+    scratch: tuple[Recipe, ...] = (Recipe(1e-3, steps=600), Recipe(2e-3, dropout=0.3, steps=600))
+    plan: tuple[tuple[int, tuple[str, ...], bool], ...] = (  # labels, arms, each technique off in turn
+        (500, tuple(BODIES), False),
+        (100, tuple(BODIES), False),
+        (500, ("wikipedia+imdb",), True),
+        (25_000, ("wikipedia+imdb",), False),
+        (2000, ("wikipedia+imdb", "scratch"), False),
+        (50, ("wikipedia+imdb", "scratch"), False),
+    )
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    seeds_with_all: tuple[int, ...] = (0,)
+    first: int = 64  # of a longer review, so many pieces from its beginning and from its end are read
+    last: int = 192
+    tested: int = 5000
+    looked_at: int = 1000  # of the development sample, to choose a recipe
+    threads: int = 2
+
+
+OFF = {  # what takes the place of a technique
+    "discriminative": {"decay": 1.0},
+    "slanted": {"schedule": "constant"},
+    "gradual": {"waiting": 0.0},
+    "concat": {"pooling": "mean"},
+}
+ULMFIT = {"decay": 1.3, "schedule": "slanted", "waiting": 0.04, "pooling": "concat"}
+
+
+def sweep(settings: Settings = Settings(), bodies: dict = BODIES, name: str = RESULTS) -> None:
+    """Choose the recipes, then do every run of the plan that ``data/results/NAME.csv`` does not have."""
+    torch.set_num_threads(settings.threads)
+    imdb = load_imdb()
+    count_words(imdb, settings, name)
+    reviews = Reviews(imdb, settings)
+    chosen = {
+        part: choose_recipe(part, reviews, settings, bodies, name) for part in ("pretrained", "scratch")
+    }
+    write_settings(
+        f"{name}-recipes", {part: recipe.__dict__ for part, recipe in chosen.items()} | {"off": OFF}
+    )
+    for arm, off, labels, seed, recipe in runs(settings, bodies, chosen):
+        key = {"arm": arm, "off": off, "labels": labels, "seed": seed, "recipe": "plain"}
+        if found(name, key) or not available(bodies[arm]):
+            continue
+        started = time.perf_counter()
+        places = imdb_draws.draw(reviews.labels["train"], labels, seed)
+        classifier, loss = fit(bodies[arm], reviews, places, recipe, seed)
+        tested = np.arange(len(reviews.labels["test"]))
+        if labels < len(reviews.labels["train"]):
+            tested = imdb_draws.choose_tested(reviews.labels["test"], settings.tested)
+        add_row(name, key | measure(classifier, reviews, "test", tested) | described(recipe, loss, started))
+
+
+class Reviews:
+    """IMDb as ids of the pieces that are read, and labels, of the splits train and test."""
+
+    def __init__(self, imdb, settings):
+        language_model = load_language_model("language-model-imdb")
+        self.ids, self.labels = {}, {}
+        for split in ("train", "test"):
+            encoded = language_model.encode([plain(text) for text in imdb[split]["text"]])
+            self.ids[split] = [shorten(row, settings.first, settings.last) for row in encoded]
+            self.labels[split] = np.array(imdb[split]["label"])
+
+
+def shorten(ids: list[int], first: int, last: int) -> list[int]:
+    """The first and the last ids of a longer text."""
+    return ids if len(ids) <= first + last else ids[:first] + ids[-last:]
+
+
+def runs(settings: Settings, bodies: dict, chosen: dict) -> Iterator[tuple[str, str, int, int, Recipe]]:
+    """The runs of a plan, one seed after the other: arm, technique that is off, labels, seed, recipe."""
+    for labels, arms, ablation in settings.plan:
+        seeds = settings.seeds if labels < 25_000 else settings.seeds_with_all
+        for seed, arm in itertools.product(seeds, [arm for arm in arms if arm in bodies]):
+            recipe = chosen["pretrained" if bodies[arm] else "scratch"]
+            recipe = replace(recipe, steps=max(recipe.steps, 2 * labels // recipe.batch))  # two passes
+            for off in OFF if ablation else [""]:
+                changed = replace(recipe, **(ULMFIT | OFF[off] if off else {}))
+                yield arm, off, labels, seed, changed
+            if ablation:
+                yield arm, "none", labels, seed, replace(recipe, **ULMFIT)
+
+
+def choose_recipe(part: str, reviews: Reviews, settings: Settings, bodies: dict, name: str) -> Recipe:
+    """The recipe that is best on one draw of 500 of the development reviews."""
+    learn, look = imdb_draws.development(reviews.labels["train"])
+    body, accuracies = bodies["wikipedia+imdb"] if part == "pretrained" else None, {}
+    for recipe in getattr(settings, part):
+        key = {"part": part} | recipe.__dict__
+        row = found(f"{name}-development", key)
+        if row is None:
+            started = time.perf_counter()
+            classifier, loss = fit(body, reviews, learn[:500], recipe, seed=100)
+            row = key | measure(classifier, reviews, "train", look[: settings.looked_at])
+            row |= {"train_loss": round(loss, 4), "seconds": round(time.perf_counter() - started)}
+            add_row(f"{name}-development", row)
+        accuracies[recipe] = row["accuracy"]
+    return max(accuracies, key=accuracies.__getitem__)
+
+
+def fit(
+    body, reviews: Reviews, places: np.ndarray, recipe: Recipe, seed: int
+) -> tuple[TextClassifier, float]:
+    """A classifier that has learnt from the training reviews at these places, and its loss at the end."""
+    torch.manual_seed(seed)
+    shipped = load_language_model(body or "language-model-imdb", dropout=recipe.dropout).model
+    model = shipped if body else RecurrentLanguageModel(**shipped.config)
+    model.dropout = recipe.dropout
+    classifier = TextClassifier(LanguageModelBody(model), 2, recipe.pooling, recipe.dropout).train()
+    groups = [list(classifier.head.parameters()), *classifier.body.layers()[::-1]]
+    optimizer = torch.optim.AdamW([{"params": group} for group in groups], weight_decay=0.01)
+    ids, labels = reviews.ids["train"], torch.from_numpy(reviews.labels["train"])
+    lengths, losses = [len(ids[place]) for place in places], []
+    batches = itertools.chain.from_iterable(
+        bucketed_batches(lengths, recipe.batch, [seed, epoch]) for epoch in itertools.count()
+    )
+    for step, rows in zip(range(recipe.steps), batches, strict=False):
+        for depth, group in enumerate(optimizer.param_groups):
+            waits = step < depth * recipe.waiting * recipe.steps
+            group["lr"] = 0.0 if waits else rate(recipe, step) / recipe.decay**depth
+        chosen = places[rows]
+        loss = F.cross_entropy(classifier(pad([ids[place] for place in chosen])), labels[chosen])
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(classifier.parameters(), 1.0)
+        optimizer.step()
+        losses.append(loss.item())
+    return classifier.eval(), float(np.mean(losses[-len(losses) // 10 :]))
+
+
+def rate(recipe: Recipe, step: int) -> float:
+    """The head's rate: a rise in a tenth of the steps and a long fall, or always the same."""
+    if recipe.schedule == "constant":
+        return recipe.rate
+    done = (step + 1) / recipe.steps
+    return recipe.rate * max(min(done / 0.1, (1 - done) / 0.9), 1 / 32)
+
+
+def measure(classifier: TextClassifier, reviews: Reviews, split: str, places: np.ndarray) -> dict:
+    """The share of right labels of the reviews at these places, and how many these are."""
+    predicted = classifier.predict([reviews.ids[split][place] for place in places])
+    right = predicted.numpy() == reviews.labels[split][places]
+    return {"accuracy": round(float(right.mean()), 4), "tested": len(places)}
+
+
+def described(recipe: Recipe, loss: float, started: float) -> dict:
+    """The columns that say how a run was done."""
+    row = recipe.__dict__ | {"train_loss": round(loss, 4), "seconds": round(time.perf_counter() - started)}
+    return row | {"machine": f"{platform.machine()}, {torch.get_num_threads()} threads"}
+
+
+def count_words(imdb, settings: Settings, name: str, strengths=(1, 10, 100, 1000)) -> None:
+    """TF-IDF of words and pairs with logistic regression; words and weights come from the labelled alone."""
+    sizes = (20, 50, 100, 200, 500, 2000, len(imdb["train"]))
+    wanted = [
+        {"arm": "tf-idf", "off": "", "labels": size, "seed": seed, "recipe": ""}
+        for size in sizes
+        for seed in (settings.seeds if size < len(imdb["train"]) else settings.seeds_with_all)
+    ]
+    if all(found(name, key) for key in wanted):
+        return
+    labels = {split: np.array(imdb[split]["label"]) for split in ("train", "test")}
+    vectorizer = CountVectorizer(ngram_range=(1, 2), dtype=np.float32)
+    counts = vectorizer.fit_transform([plain(text) for text in imdb["train"]["text"]])
+    tested = imdb_draws.choose_tested(labels["test"], settings.tested)
+    test_counts = vectorizer.transform([plain(imdb["test"][int(place)]["text"]) for place in tested])
+    learn, look = imdb_draws.development(labels["train"])
+    parts = (learn[:500], learn[500:1000], learn[1000:1100], learn[1100:1200])
+
+    def score(strength):
+        heads = [_counted(counts, labels["train"], part, strength) for part in parts]
+        return np.mean([head(counts[look]) == labels["train"][look] for head in heads])
+
+    strength = max(strengths, key=score)
+    for key in wanted:
+        if not found(name, key):
+            places = imdb_draws.draw(labels["train"], key["labels"], key["seed"])
+            predicted = _counted(counts, labels["train"], places, strength)(test_counts)
+            accuracy = round(float(np.mean(predicted == labels["test"][tested])), 4)
+            add_row(name, key | {"accuracy": accuracy, "tested": len(tested)})
+
+
+def _counted(counts, labels, places, strength):
+    """A function from counts to predicted labels, learnt from the reviews at these places."""
+    mine = counts[places]
+    known = np.flatnonzero(np.asarray((mine > 0).sum(axis=0)).ravel() >= (2 if len(places) > 5000 else 1))
+    weights = TfidfTransformer(sublinear_tf=True)
+    head = LogisticRegression(C=strength, max_iter=1000).fit(
+        weights.fit_transform(mine[:, known]), labels[places]
+    )
+    return lambda rows: head.predict(weights.transform(rows[:, known]))
+
+
+def available(body) -> bool:
+    """Whether a checkpoint that is not shipped was trained; None stands for random weights."""
+    if isinstance(body, Path) and not body.exists():
+        print(f"left out: {body} is missing; hello train language-model --corpus imdb --output {body}")
+        return False
+    return True
+
+
+def found(name: str, key: dict) -> dict | None:
+    """The row of ``data/results/NAME.csv`` that has these entries, if there is one."""
+    path = loaders.RESULTS / f"{name}.csv"
+    if not path.exists():
+        return None
+    table = pd.read_csv(path, keep_default_na=False)
+    same = np.logical_and.reduce(
+        [table[column].astype(type(value)) == value for column, value in key.items()]
+    )
+    return table[same].iloc[0].to_dict() if same.any() else None
+
+
+def add_row(name: str, row: dict) -> None:
+    """Append a row to ``data/results/NAME.csv``; the file's columns are kept, and others are added."""
+    path = loaders.RESULTS / f"{name}.csv"
+    table = pd.read_csv(path, dtype=str, keep_default_na=False) if path.exists() else pd.DataFrame()
+    table = pd.concat([table, pd.DataFrame([row])]).fillna("")
+    table.to_csv(path, index=False, encoding="utf-8", lineterminator="\n")
+    print(json.dumps(row), flush=True)
