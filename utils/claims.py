@@ -25,18 +25,12 @@ def claim(
     """Settle a claim: one line with its verdict and statement, and the evidence folded under it.
 
     Args:
-        claim_id: an id in ``data/claims.csv``, such as "A3".
-        holds: what was measured: whether the statement holds. None if the evidence leaves it undecided.
+        claim_id: an id in ``data/claims.csv``, such as "A3"; KeyError if it is not there.
+        holds: whether the statement holds. None if the evidence leaves it undecided.
         evidence: the figures, in a sentence.
-        expected: what ``holds`` is known to be at this scale: False for a claim that fails here, None
-            for one that stays undecided.
-        source: where the evidence comes from: "live" (computed in this notebook), "checkpoint" (a
-            model that was trained before), or "shipped results" (``data/results``).
-
-    Raises:
-        KeyError: an id that is not in the file.
-        ValueError: an unknown source, or no evidence.
-        AssertionError: ``holds`` is not what was expected.
+        expected: what ``holds`` is known to be at this scale; AssertionError if it is something else.
+        source: "live" (computed in this notebook), "checkpoint" (a model that was trained before), or
+            "shipped results" (``data/results``).
     """
     statements = {row["id"]: row["statement"] for row in load_claims()}
     if claim_id not in statements:

@@ -30,19 +30,10 @@ def load_captions(aligned_only: bool = False) -> Dataset:
 def load_reviews(path: Path | str = DATA / "reviews.csv") -> DatasetDict:
     """The film reviews of ``data/reviews.csv``; see the card beside the file.
 
+    The splits train, validation, test and challenge have the columns id, text, label (0 negative,
+    1 positive), stars (1 to 5) and kind ("plain", or one of the hard kinds "negation", "contrast", "irony",
+    "faint"). ValueError names a review without text, or with an unknown label, split or number of stars.
     Used in notebook 03, *Film reviews, and what counting words can do*.
-
-    Args:
-        path: a file with the columns id, split, label, stars, kind and text.
-
-    Returns:
-        The splits train, validation, test and challenge, each with the columns id, text, label
-        (0 negative, 1 positive), stars (1 to 5) and kind ("plain", or one of the hard kinds "negation",
-        "contrast", "irony", "faint").
-
-    Raises:
-        ValueError: a review without text, or with an unknown label, split or number of stars; the
-            message names the review.
     """
     table = pd.read_csv(path, dtype=str, keep_default_na=False)
     for name, allowed in (("label", REVIEW_LABELS), ("split", REVIEW_SPLITS), ("stars", tuple("12345"))):
@@ -62,16 +53,10 @@ def _dataset(table) -> Dataset:
 def load_timeline(path: Path | str = DATA / "timeline.csv") -> pd.DataFrame:
     """The models of Figure 1-1, the oldest first; used in notebook 00, *From one architecture to a zoo*.
 
-    Args:
-        path: a file with the columns name, date (a day or a month), parameters (empty where the source
-            does not say), part (one of ``PARTS``) and source.
-
-    Returns:
-        These columns as text, and two more: day (a ``datetime.date``; a month counts as its 15th) and
-        arxiv_month (with which the paper's arXiv id begins, such as "2017-06"; empty without an id).
-
-    Raises:
-        ValueError: a damaged row; the message gives the file, the line, and what the row needs.
+    The columns name, date (a day or a month), parameters (empty where the source does not say), part (one
+    of ``PARTS``) and source are text; day is a ``datetime.date`` (a month counts as its 15th), arxiv_month
+    what the paper's arXiv id begins with, such as "2017-06" (empty without an id). ValueError gives the
+    file and line of a damaged row, and what it needs.
     """
     table = pd.read_csv(path, dtype=str, keep_default_na=False).fillna("")
     columns = ["name", "date", "parameters", "part", "source"]
@@ -96,11 +81,7 @@ def load_timeline(path: Path | str = DATA / "timeline.csv") -> pd.DataFrame:
 
 
 def load_results(name: str) -> pd.DataFrame:
-    """The table ``data/results/NAME.csv``; used in notebook 01, *Watch it learn*, and in those after it.
-
-    Raises:
-        FileNotFoundError: there are no such results; the message says what computes them.
-    """
+    """The table ``data/results/NAME.csv``; used in notebook 01, *Watch it learn*, and in those after it."""
     return pd.read_csv(_existing(f"{name}.csv"))
 
 

@@ -17,12 +17,8 @@ _TRUE = {"1", "ON", "YES", "TRUE"}  # as huggingface_hub reads its environment
 def set_up(seed: int = 0, checkpoints: tuple[str, ...] = ()) -> None:
     """Set seeds and the look of pictures, keep libraries off the network, and check what is needed.
 
-    Args:
-        seed: for PyTorch and NumPy.
-        checkpoints: names in ``data/checkpoints`` that the notebook uses.
-
-    Raises:
-        CheckpointError: one of them is missing or damaged; the message says how to restore it.
+    ``checkpoints`` are names in ``data/checkpoints``. Raises CheckpointError where one is missing or
+    damaged; the message says how to restore it.
     """
     _stay_offline()
     import numpy
@@ -64,31 +60,21 @@ def in_jupyter() -> bool:
 
 
 def present(line: str, *outputs: tuple[dict, dict]) -> None:
-    """Display outputs in Jupyter; elsewhere, or without any, print a line of text.
-
-    Args:
-        line: what is printed; a character that the terminal does not have is replaced.
-        outputs: pairs of data by MIME type and metadata.
-    """
+    """Display outputs (data by MIME type, metadata) in Jupyter; elsewhere, or without any, print a line."""
     if outputs and in_jupyter():
         from IPython.display import display
 
         for data, metadata in outputs:
             display(data, raw=True, metadata=metadata)
     else:
-        encoding = sys.stdout.encoding or "utf-8"
+        encoding = sys.stdout.encoding or "utf-8"  # a terminal may lack a character
         print(line.encode(encoding, "replace").decode(encoding))
 
 
 def show(picture: Any, alt: str) -> None:
-    """Display a picture with a text for those who do not see it, and close it.
+    """Display a matplotlib ``Figure``, or that of ``Axes``, and close it.
 
-    Args:
-        picture: a matplotlib ``Figure``, or anything in one, such as ``Axes``.
-        alt: what is seen, and what follows from it.
-
-    Raises:
-        ValueError: an empty ``alt``.
+    ``alt`` says what is seen, and what follows from it; ValueError if it is empty.
     """
     if not alt.strip():
         raise ValueError("a picture needs an alt text: what is seen, and what follows from it")
@@ -102,13 +88,9 @@ def show(picture: Any, alt: str) -> None:
 
 
 def show_figure(name: str) -> None:
-    """Display a figure of the chapter as it is stored in ``imgs/``, with its alt text.
+    """Display a figure of the chapter, such as "chapter01_rnn", as it is stored in ``imgs/``.
 
-    Args:
-        name: of a file in ``imgs/`` without its ending, such as "chapter01_rnn".
-
-    Raises:
-        ValueError: there is no such figure; the message lists those that there are.
+    Raises ValueError if there is none of that name; the message lists those that there are.
     """
     texts = load_alt_texts()
     if name not in texts:

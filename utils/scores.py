@@ -37,24 +37,18 @@ def exact_by_length(
     seen: Collection[str] = (),
     prepare: Callable[[str], str] = str,
 ) -> pd.DataFrame:
-    """How many new phrasebook sentences of each length come out exactly right, decoded greedily.
+    """How many new phrasebook sentences of each length a translator from English gets exactly right.
 
     Used in notebook 01, *Where one vector gives way*, and in notebook 02, *The bottleneck, lifted*.
 
     Args:
-        translator: a ``Translator`` from English.
-        ranges: pairs of the fewest and the most words.
-        sentences: how many of each range.
+        ranges: pairs of the fewest and the most words; so many ``sentences`` of each.
         seed: of the phrasebook; not one that training used.
-        theme: one of the phrasebook's themes, or None.
-        seen: English sentences that are left out.
+        seen: English sentences that are left out; ValueError if too few are left.
         prepare: what is done to an English sentence before it is translated.
 
     Returns:
         A row for each range: low, high, sentences, exact (from 0 to 1) and bleu.
-
-    Raises:
-        ValueError: there are not enough sentences of a range that are not in ``seen``.
     """
     rows, language = [], translator.languages[1]
     for low, high in ranges:

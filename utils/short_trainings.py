@@ -1,16 +1,10 @@
 """Trainings short enough to be watched: half a minute each on two cores."""
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
-import torch
-
 from phrasebook import write_mixture
-from utils.models.language_models import TransformerLanguageModel
-from utils.texts import LanguageModel, MaskedLanguageModel
-from utils.tokens import train_tokenizer
-from utils.training import History, fit_language_model, fit_translator, new_translator, phrasebook_tokenizers
+from utils.training import History, fit_translator, new_translator, phrasebook_tokenizers
 from utils.translator import Translator
 
 
@@ -38,11 +32,6 @@ SHORT_TRAININGS: dict[str, dict[str, Any]] = {
 }
 
 
-# The two objectives of pretraining: the same text, the same layers. The masked model is asked about 15 %
-# of the tokens instead of all, so it reads the text more often.
-OBJECTIVES = {"causal": (LanguageModel, 3), "masked": (MaskedLanguageModel, 7)}  # and the epochs
-
-
 @dataclass
 class ShortTraining:
     """A translator, its history (one dictionary for each part), and the English sentences it has seen."""
@@ -50,14 +39,6 @@ class ShortTraining:
     translator: Translator
     history: History
     seen: set[str]
-
-
-@dataclass
-class ShortObjective:
-    """A language model and its history."""
-
-    model: LanguageModel | MaskedLanguageModel
-    history: History
 
 
 def reversed_words(sentence: str) -> str:
@@ -70,14 +51,17 @@ def train_short(
 ) -> ShortTraining:
     """Train one of ``SHORT_TRAININGS`` on phrasebook sentences, all different, each seen once.
 
+    Used in notebook 01, *Watch it learn*, and notebook 02, *The paper's own sentence*.
+
     Args:
-        name: which of them.
         seed: of the sentences and of the random weights.
         prepare: what is done to an English sentence before it is read.
         max_words: length of the longest sentences.
         parts: how often the training pauses to be measured on 200 sentences that it has not seen.
     """
-    chosen = _named(SHORT_TRAININGS, name, "short training")
+    if name not in SHORT_TRAININGS:
+        raise KeyError(f"there is no short training {name!r}; there are {', '.join(SHORT_TRAININGS)}")
+    chosen = SHORT_TRAININGS[name]
     target, theme, share = chosen["target"], chosen["theme"], chosen["short_share"]
     count = chosen["steps"] * chosen["batch_size"]
     rows = write_mixture(count, seed + 1, max_words, share, theme, distinct=True)
@@ -91,44 +75,3 @@ def train_short(
     options = {"epochs": parts, "each_once": True, "label_smoothing": 0.0, "monitor": "validation_exact"}
     options |= {key: chosen[key] for key in ("batch_size", "learning_rate")} | {"seed": seed}
     return ShortTraining(translator, fit_translator(translator, pairs, validation, **options), seen)
-
-
-def _named(choices, name, kind):
-    if name not in choices:
-        raise KeyError(f"there is no {kind} {name!r}; there are {', '.join(choices)}")
-    return choices[name]
-
-
-@lru_cache(maxsize=2)  # writing them takes seconds
-def objective_texts(seed: int = 0, count: int = 10_000) -> tuple[list[str], list[str]]:
-    """Sentences of the phrasebook: ``count`` to learn from, and 400 new ones."""
-    texts = [row["en"] for row in write_mixture(count, seed + 1)]
-    seen, others = set(texts), [row["en"] for row in write_mixture(800, 10**6)]
-    return texts, [text for text in others if text not in seen][:400]
-
-
-def train_objective(
-    name: str, seed: int = 0, count: int = 10_000, width: int = 96, texts: Any = None, **options: Any
-) -> ShortObjective:
-    """Train a stack of Transformer layers to predict the next token, or hidden ones, with one tokeniser.
-
-    Args:
-        name: "causal" (GPT) or "masked" (BERT).
-        seed: of the sentences, of the random weights, and of what is hidden.
-        count: phrasebook sentences to learn from.
-        width: of the vectors.
-        texts: two lists instead of those sentences: to learn from, and to choose the best epoch by.
-        options: those of ``fit_language_model``.
-    """
-    wrapper, epochs = _named(OBJECTIVES, name, "objective")
-    if texts is None:
-        learned, new = objective_texts(seed, count)
-        texts = learned, new[:100]
-    tokenizer = train_tokenizer(texts[0], "en", 1000, lowercase=True, mask=True)
-    torch.manual_seed(seed)
-    sizes = {"width": width, "feed_forward_size": 4 * width, "dropout": 0.0}
-    model = wrapper(
-        TransformerLanguageModel(tokenizer.get_vocab_size(), name == "causal", **sizes), tokenizer
-    )
-    options = {"epochs": epochs, "window": 32, "learning_rate": 3e-3, "seed": seed} | options
-    return ShortObjective(model, fit_language_model(model, *texts, **options))

@@ -5,6 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
+from copy import deepcopy
 from typing import Any
 
 import torch
@@ -36,15 +37,6 @@ def warm_up_cosine(step: int, total_steps: int, peak: float) -> float:
     return peak * 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, total_steps - rise)))
 
 
-def slanted_triangular(
-    step: int, total_steps: int, peak: float, warm_up: float = 0.1, ratio: float = 32
-) -> float:
-    """A short rise, and a long fall to ``peak / ratio`` (Howard and Ruder 2018, equation 3; notebook 03)."""
-    rise = max(1, int(warm_up * total_steps))
-    share = step / rise if step < rise else 1 - (step - rise) / max(1, total_steps - rise)
-    return peak * (1 + share * (ratio - 1)) / ratio
-
-
 def train(
     model: nn.Module,
     batches: Callable[[int], list],
@@ -58,15 +50,14 @@ def train(
     patience: int = 5,
     schedule: Callable[[int, int, float], float] = warm_up_cosine,
     groups: Iterable[tuple[Iterable[nn.Parameter], float, int]] | None = None,
-    weight_decay: float = 0.01,
-    gradient_norm: float = 1.0,
     averaging: float = 0.0,
     mixed_precision: str = "no",
     state: Any = None,
 ) -> History:
     """Train a model and leave it with the weights of its best epoch (notebook 01, *Training, by hand*).
 
-    It runs on one core, on a GPU, or in several processes (``accelerate launch``).
+    It runs on one core, on a GPU, or in several processes (``accelerate launch``), and returns for each
+    epoch a dictionary: loss, seconds, tokens a second, and what ``validate`` returned.
 
     Args:
         batches: ``batches(epoch)`` lists the batches of an epoch: as many in each, and always the same.
@@ -74,17 +65,12 @@ def train(
         validate: ``validate(model)`` returns figures; the largest ``monitor`` chooses the best epoch.
         epochs: passes over the data; after ``patience`` of them without a better figure it ends.
         schedule: ``schedule(step, total_steps, learning_rate)`` gives the rate of each step.
-        groups: (parameters, factor, first epoch): they learn at that multiple of the rate, and not before
-            that epoch, counted from 0. None: all parameters alike.
-        weight_decay: of AdamW, for matrices; norms and biases are not decayed.
-        gradient_norm: longer gradients are cut to this length.
+        groups: (parameters, factor, first epoch): they learn at that multiple of the rate, from that epoch
+            on, counted from 0. None: all parameters alike.
         averaging: if not 0, what is validated and kept is a running average of the weights, which keeps
             this share of itself in a step (Polyak and Juditsky 1992).
         mixed_precision: "no", "bf16" or "fp16", as `accelerate` means it.
         state: a ``scripts.training_state.TrainingState``, from which a stopped training goes on.
-
-    Returns:
-        For each epoch a dictionary: loss, seconds, tokens a second, and what ``validate`` returned.
     """
     if epochs < 1:
         raise ValueError(f"epochs must be at least 1, not {epochs}")
@@ -92,14 +78,13 @@ def train(
     accelerator = Accelerator(mixed_precision=mixed_precision)
     processes, rank = accelerator.num_processes, accelerator.process_index
     set_seed(seed)
-    optimizer = _adamw(groups or [(model.parameters(), 1.0, 0)], learning_rate, weight_decay)
+    optimizer = _adamw(groups or [(model.parameters(), 1.0, 0)], learning_rate)
     model, optimizer = accelerator.prepare(model, optimizer)
     plain = accelerator.unwrap_model(model)  # without what several processes need around it
     average = AveragedModel(plain, multi_avg_fn=get_ema_multi_avg_fn(averaging)) if averaging else None
     history, best = state.restore(plain, optimizer, average) if state else ([], {})
     watched = sys.stderr.isatty() or "ipykernel" in sys.modules  # a bar in a log file is only noise
     hidden = rank > 0 or not watched or bool(os.environ.get("CI"))
-    progress = tqdm(desc="training", disable=hidden, leave=False)
 
     for epoch in range(len(history), epochs):
         scores = [record[monitor] for record in history]
@@ -111,38 +96,35 @@ def train(
         steps = len(whole_epoch) // processes  # every process takes as many
         if not steps:
             raise ValueError(f"an epoch needs at least {processes} batches, not {len(whole_epoch)}")
-        if progress.total is None:
-            progress.reset(total=epochs * steps)
-            progress.update(epoch * steps)
         for group in optimizer.param_groups:
             for parameter in group["params"]:
                 parameter.requires_grad_(epoch >= group["first_epoch"])
         model.train()
         started, tokens, loss_sum = time.perf_counter(), 0, 0.0
 
-        for step, batch in enumerate(whole_epoch[rank::processes][:steps]):
+        bar = {"desc": f"epoch {epoch + 1} of {epochs}", "leave": False, "disable": hidden}
+        for step, batch in enumerate(tqdm(whole_epoch[rank::processes][:steps], **bar)):
             rate = schedule(epoch * steps + step, epochs * steps, learning_rate)
             for group in optimizer.param_groups:
                 group["lr"] = rate * group["factor"]
             with accelerator.autocast():
                 loss, count = loss_function(model, [tensor.to(accelerator.device) for tensor in batch])
             accelerator.backward(loss)
-            accelerator.clip_grad_norm_(model.parameters(), gradient_norm)
+            accelerator.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             optimizer.zero_grad()
             if average is not None:
                 average.update_parameters(plain)
             tokens, loss_sum = tokens + count, loss_sum + loss.item()
             if not math.isfinite(loss_sum):
-                where = f"epoch {epoch + 1}, step {step + 1}"
-                raise FloatingPointError(f"the loss is no number in {where}: lower the learning rate")
-            progress.update()
-            progress.set_postfix(loss=f"{loss_sum / (step + 1):.3f}", refresh=False)
+                raise FloatingPointError(
+                    f"the loss is no number in epoch {epoch + 1}, step {step + 1}: lower the learning rate"
+                )
 
         seconds = time.perf_counter() - started
         record = {"epoch": epoch + 1, "loss": loss_sum / steps, "seconds": seconds}
         record["tokens_per_second"] = tokens * processes / seconds
-        latest = _copy(plain)
+        latest = deepcopy(plain.state_dict())
         if average is not None:
             plain.load_state_dict(average.module.state_dict())
         plain.eval()
@@ -151,13 +133,12 @@ def train(
         if not math.isfinite(record[monitor]):
             raise FloatingPointError(f"{monitor} is {record[monitor]} after epoch {epoch + 1}")
         if record[monitor] > max(scores, default=-math.inf):
-            best = _copy(plain)
+            best = deepcopy(plain.state_dict())
         plain.load_state_dict(latest)
         history.append(record)
         if state:
             state.keep(latest, best, optimizer, average, history)
 
-    progress.close()
     plain.load_state_dict(best)
     plain.eval()
     accelerator.wait_for_everyone()
@@ -165,36 +146,30 @@ def train(
     return history
 
 
-def _adamw(groups, learning_rate, weight_decay):
-    """AdamW (Loshchilov and Hutter 2019) for groups of parameters, of which only matrices are decayed."""
+def _adamw(groups, learning_rate):
+    """AdamW (Loshchilov and Hutter 2019) for groups of parameters; norms and biases are not decayed."""
     parts = []
     for parameters, factor, first_epoch in groups:
         parameters, common = list(parameters), {"factor": factor, "first_epoch": first_epoch}
-        for matrices, decay in ((True, weight_decay), (False, 0.0)):
-            chosen = [parameter for parameter in parameters if (parameter.ndim > 1) == matrices]
-            parts.append({"params": chosen, "weight_decay": decay} | common)
+        matrices = [parameter for parameter in parameters if parameter.ndim > 1]
+        vectors = [parameter for parameter in parameters if parameter.ndim <= 1]
+        parts.append({"params": matrices, "weight_decay": 0.01} | common)
+        parts.append({"params": vectors, "weight_decay": 0.0} | common)
     return torch.optim.AdamW(parts, lr=learning_rate)
 
 
-def _copy(model):
-    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
-
-
-def translation_loss(
-    model: nn.Module, batch: Sequence[Tensor], label_smoothing: float = 0.1
-) -> tuple[Tensor, int]:
+def translation_loss(model: nn.Module, batch: Any, label_smoothing: float = 0.1) -> tuple[Tensor, int]:
     """Cross-entropy of the next target token (notebook 01, *Training, by hand*).
 
     The batch has source ids [batch, source] and target ids [batch, target], ``<s>`` and ``</s>`` included;
-    a share of the probability is given to all pieces alike (Szegedy et al. 2016). Returns the mean loss in
-    nats per target token, padding not counted, and the number of tokens.
+    smoothing gives a share of the probability to all pieces alike (Szegedy et al. 2016). Returns the mean
+    loss in nats per target token, padding not counted, and the number of tokens.
     """
     source, target = batch
     expected = target[:, 1:]  # the decoder reads up to token t and is asked for token t + 1
-    logits = model(source, target[:, :-1]).float()  # [batch, target - 1, vocabulary]
+    logits = model(source, target[:, :-1]).float().flatten(0, 1)  # [batch · (target - 1), vocabulary]
     options = {"ignore_index": PADDING_ID, "label_smoothing": label_smoothing}
-    loss = F.cross_entropy(logits.flatten(0, 1), expected.flatten(), **options)
-    return loss, int((expected != PADDING_ID).sum())
+    return F.cross_entropy(logits, expected.flatten(), **options), int((expected != PADDING_ID).sum())
 
 
 MODELS = {  # the class, and what the name fixes
@@ -207,10 +182,10 @@ MODELS = {  # the class, and what the name fixes
 def new_translator(
     model: str, tokenizers: dict, seed: int = 0, training_length: int = 60, **sizes: Any
 ) -> Translator:
-    """An untrained translator: one of ``MODELS`` with sizes that its class knows, and two tokenisers.
+    """An untrained translator: one of ``MODELS``, with sizes that its class knows.
 
-    The tokenisers are a dictionary from language, the source first. ``training_length`` is the longest
-    source sentence, in pieces, that training will see; ``seed`` fixes the random weights.
+    The tokenisers are a dictionary from language, the source first; ``training_length`` is the longest
+    source sentence, in pieces, that training will see.
     """
     if model not in MODELS:
         raise ValueError(f"there is no model {model!r}; choose one of {', '.join(MODELS)}")
@@ -239,22 +214,15 @@ def fit_translator(
     seed: int = 0,
     **options: Any,
 ) -> History:
-    """Train a translator on pairs of sentences; ``options`` are those of ``train``.
+    """Train a translator on pairs, a list of source sentences and one of target sentences.
 
-    Args:
-        pairs, validation: the source sentences and the target sentences, two lists.
-        each_once: cut the pairs into as many parts as there are epochs, and see each part once.
-
-    Returns:
-        The history of ``train``, with BLEU, the share of sentences that are exactly right, and the loss.
+    ``each_once`` cuts the pairs into as many parts as there are epochs, to see each part once; options are
+    those of ``train``. The history has BLEU, the share of sentences exactly right, and the loss.
     """
     sources, references = map(list, validation)
-    tokenizers = (translator.source_tokenizer, translator.target_tokenizer)
-    source_ids, target_ids = (
-        [encoding.ids for encoding in tokenizer.encode_batch(list(texts))]
-        for tokenizer, texts in zip(tokenizers, pairs, strict=True)
-    )
-    source_ids = [ids[1:] for ids in source_ids]  # the encoder needs no start token
+    texts, translations = map(list, pairs)
+    source_ids = [one.ids[1:] for one in translator.source_tokenizer.encode_batch(texts)]  # without <s>
+    target_ids = [one.ids for one in translator.target_tokenizer.encode_batch(translations)]
     part = len(source_ids) // epochs if each_once and epochs > 0 else len(source_ids)
     if not part:
         raise ValueError(f"{len(source_ids)} pairs are too few for {epochs} epochs that see each pair once")
@@ -292,21 +260,16 @@ def fit_language_model(
     seed: int = 0,
     **options: Any,
 ) -> History:
-    """Train a language model on running text, cut into shuffled windows, elsewhere in each epoch.
+    """Train a language model to predict the next token, or a masked one hidden tokens.
 
-    A ``LanguageModel`` learns to predict the next token, a ``MaskedLanguageModel`` hidden ones (notebook 04,
-    *Two objectives on the same text*).
+    The texts are cut into shuffled windows, elsewhere in each epoch. The history has the mean
+    log-probability of a word of ``validation`` in nats, and the perplexity per word, or the share of the
+    hidden words that are among the model's first five. Taught in notebook 04, *Both, trained from scratch*.
 
     Args:
-        validation: other texts, which choose the best epoch.
         window: tokens of a window; a masked model also reads halves and quarters, to know short texts.
         epoch_size: windows that are drawn for an epoch; None: all.
-        mask_share: share of the tokens that are selected to be hidden; see ``mask_tokens``.
-        options: those of ``train``.
-
-    Returns:
-        The history of ``train``, with the mean log-probability of a word in nats, and with the perplexity
-        per word, or the share of the hidden words that are among the model's first five.
+        mask_share, options: share of the tokens that ``mask_tokens`` selects; those of ``train``.
     """
     if isinstance(model, MaskedLanguageModel):
         longest = model.max_length - 2  # without the start and the end
@@ -315,9 +278,7 @@ def fit_language_model(
     stream = torch.tensor([token for ids in model.encode(texts) for token in ids])
     count = len(stream) // window - 1  # at every offset there are so many
     if count < 1:
-        raise ValueError(
-            f"the texts have {len(stream)} tokens; windows of {window} need at least {2 * window}"
-        )
+        raise ValueError(f"windows of {window} need at least {2 * window} tokens, not {len(stream)}")
 
     def batches(epoch):
         generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)

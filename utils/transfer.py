@@ -16,10 +16,7 @@ from utils.training import train
 
 
 class LanguageModelBody(nn.Module):
-    """The hidden states of a ``RecurrentLanguageModel``, which is used, not copied.
-
-    Used in notebook 03, *A sentiment detector that nobody trained*.
-    """
+    """The hidden states of a ``RecurrentLanguageModel``, which is not copied (notebook 03, *ULMFiT*)."""
 
     def __init__(self, model: Any):
         super().__init__()
@@ -35,7 +32,7 @@ class LanguageModelBody(nn.Module):
 
 
 class TransformersBody(nn.Module):
-    """The last hidden states of a model from `transformers`, such as MiniLM, which is used, not copied.
+    """The last hidden states of a model from `transformers`, such as MiniLM, which is not copied.
 
     Used in notebook 03, *A body that has read a billion pairs of sentences*.
     """
@@ -56,13 +53,9 @@ class TransformersBody(nn.Module):
 def pool(states: Tensor, mask: Tensor, how: str = "concat") -> Tensor:
     """One vector for each text; built in notebook 03, *ULMFiT: pretrain, adapt, fine-tune*.
 
-    Args:
-        states, mask: [batch, time, width], and [batch, time], True where there is a token.
-        how: "mean", or "concat": the last state, the largest value and the mean of each unit, side by
-            side (Howard and Ruder 2018, section 3.3).
-
-    Returns:
-        [batch, width], or [batch, 3 · width] for "concat".
+    Of states [batch, time, width] and a mask [batch, time], True where there is a token: the "mean" [batch,
+    width], or, for "concat", the last state, the largest value and the mean of each unit, side by side
+    [batch, 3 · width] (Howard and Ruder 2018, section 3.3).
     """
     if how not in ("mean", "concat"):
         raise ValueError(f'texts are pooled by "mean" or "concat", not {how!r}')
@@ -77,10 +70,9 @@ def pool(states: Tensor, mask: Tensor, how: str = "concat") -> Tensor:
 
 @torch.no_grad()
 def text_features(body: Any, ids: list[list[int]], pooling="mean", batch_size=64) -> Tensor:
-    """The features of texts by a frozen body: [texts, width], or [texts, 3 · width] for "concat".
+    """The features of texts, lists of token ids, by a frozen body: [texts, width], pooled as ``pool`` does.
 
-    Built in notebook 03, *A body that has read a billion pairs of sentences*; ``ids`` has the token ids of
-    each text, of which ``batch_size`` are read together.
+    Built in notebook 03, *A body that has read a billion pairs of sentences*.
     """
     body.eval()
     found: dict[int, Tensor] = {}
@@ -92,10 +84,7 @@ def text_features(body: Any, ids: list[list[int]], pooling="mean", batch_size=64
 
 
 class TextClassifier(nn.Module):
-    """A body with a new head for so many ``labels``; ``pooling`` is that of ``pool``.
-
-    Taught in notebook 03, *ULMFiT: pretrain, adapt, fine-tune*.
-    """
+    """A body with a new head for so many ``labels`` (notebook 03, *ULMFiT: pretrain, adapt, fine-tune*)."""
 
     def __init__(self, body: Any, labels: int = 2, pooling: str = "concat", dropout: float = 0.1):
         super().__init__()
@@ -133,24 +122,17 @@ def fit_classifier(
 ) -> list[dict]:
     """Train a classifier; the techniques of ULMFiT (Howard and Ruder 2018, section 3) are switches.
 
-    Taught in notebook 03, *ULMFiT: pretrain, adapt, fine-tune*.
+    Taught in notebook 03, *ULMFiT: pretrain, adapt, fine-tune*. Returns the history of ``train``.
 
     Args:
-        classifier: it is changed.
-        ids: token ids of each text.
-        labels: the label of each text, from 0.
-        validation: ids and labels of other texts, which choose the best epoch.
-        batch_size: texts in a step.
+        ids, labels: the token ids of each text, and its label, from 0.
+        validation: ids and labels of other texts; the accuracy on them chooses the best epoch.
         frozen: whether the body stays as it is, and the head alone learns.
         layer_decay: each group of layers learns at this share of the rate of the group above it
             (discriminative fine-tuning; the paper divides by 2.6).
         unfreeze_every: if not 0, the head learns alone at first, and after each so many epochs one
             more group of layers joins in, from above (gradual unfreezing).
-        options: those of ``train``, epochs and learning_rate (the head's, at its peak) among them;
-            the paper's schedule is ``schedule=slanted_triangular``.
-
-    Returns:
-        The history of ``train``, with the accuracy on ``validation``.
+        options: those of ``train``; ``learning_rate`` is the head's, at its peak.
     """
     if not ids or len(ids) != len(labels):
         raise ValueError(f"as many labels as texts are needed, and at least one: {len(ids)}, {len(labels)}")

@@ -11,9 +11,11 @@ from scripts.experiments.transfer_sweeps import fit_probe
 from scripts.masked_model import count_pieces
 from scripts.tables import write_rows, write_settings
 from utils.loaders import load_reviews
+from utils.models.language_models import TransformerLanguageModel
 from utils.pretrained import load_minilm, load_smollm2
-from utils.short_trainings import train_objective
-from utils.tokens import encode_texts
+from utils.texts import MaskedLanguageModel
+from utils.tokens import encode_texts, train_tokenizer
+from utils.training import fit_language_model
 from utils.transfer import TransformersBody, text_features
 
 
@@ -55,16 +57,28 @@ def compare_features(name="features-gpt-bert"):
     write_settings(name, {"command": f"hello experiment {name}", "probe": "train", "test": "test"})
 
 
-def fill_reviews(name="fill-reviews", seeds=5, epochs=48, **options):
+def train_masked(texts, validation, seed, epochs, width):
+    """The masked model of notebook 04, *Both, trained from scratch*, trained on other texts."""
+    tokenizer = train_tokenizer(texts, "en", 1000, lowercase=True, mask=True)
+    torch.manual_seed(seed)
+    sizes = {"width": width, "feed_forward_size": 4 * width, "dropout": 0.0}
+    network = TransformerLanguageModel(tokenizer.get_vocab_size(), causal=False, **sizes)
+    model = MaskedLanguageModel(network, tokenizer)
+    options = {"epochs": epochs, "window": 32, "learning_rate": 3e-3, "seed": seed}
+    fit_language_model(model, texts, validation, **options)
+    return model
+
+
+def fill_reviews(name="fill-reviews", seeds=5, epochs=48, width=96):
     """Train the masked objective on the reviews from scratch; twenty minutes.
 
     Each row has the loss on the same hidden words of the test reviews, in nats: that of the model, and that
-    of how often each piece occurs in the training reviews. Options are those of ``train_objective``.
+    of how often each piece occurs in the training reviews.
     """
     texts = {split: list(rows["text"]) for split, rows in load_reviews().items()}
-    learned, rows = (texts["train"], texts["validation"]), []
+    rows = []
     for seed in range(seeds):
-        model = train_objective("masked", seed, texts=learned, epochs=epochs, **options).model
+        model = train_masked(texts["train"], texts["validation"], seed, epochs, width)
         words, log_probabilities, _ = model.guess_words(texts["test"])
         counts = torch.as_tensor(count_pieces(model, texts["train"])) + 1
         frequency = -(counts / counts.sum()).log()[words].mean().item()

@@ -22,7 +22,7 @@ from utils.models.language_models import RecurrentLanguageModel
 from utils.pretrained import load_minilm
 from utils.texts import LanguageModel, load_language_model
 from utils.tokens import encode_texts
-from utils.training import fit_language_model, slanted_triangular
+from utils.training import fit_language_model
 from utils.transfer import (
     LanguageModelBody,
     TextClassifier,
@@ -40,6 +40,14 @@ MINILM_EPOCHS = {10: 5, 50: 5, 200: 5, 790: 3}
 MINILM_RATES = {"from scratch": 1e-4, "fine-tuned": 5e-5}
 ULMFIT_EPOCHS = {50: 10, 200: 6, 790: 4}
 ULMFIT_RATE = 3e-3
+
+
+def slanted_triangular(step, total_steps, peak):
+    """A short rise, and a long fall to a 32nd (Howard and Ruder 2018, equation 3), as in notebook 03."""
+    rise = max(1, int(0.1 * total_steps))
+    share = step / rise if step < rise else 1 - (step - rise) / max(1, total_steps - rise)
+    return peak * (1 + share * 31) / 32
+
 
 PLAIN = {"schedule": lambda step, total_steps, peak: peak}
 TECHNIQUES = {

@@ -29,24 +29,21 @@ def plot_alignment(
     Built in notebook 02, *Reading the heat map*.
 
     Args:
-        weights: a translation (anything with ``attention_weights``, ``source_tokens`` and
-            ``target_tokens``, or a list of one), or a matrix [target, source] whose rows sum to 1, of
-            PyTorch, NumPy, pandas or lists: row t belongs to the token that is predicted.
+        weights: what ``Translator.translate`` returns for a sentence, or a matrix [target, source] of any
+            kind whose rows sum to 1: row t belongs to the token that is predicted.
         source_tokens, target_tokens: the tokens of a bare matrix; a text is split at its spaces, and a
             ``DataFrame`` has its own.
-        gold: links that are right, drawn over the map and counted in the words shown: a string such as
-            "0-0 1?2" (source-target, ``-`` sure, ``?`` possible), or pairs (source, target).
+        gold: links that are right, in the words shown: a string such as "0-0 1?2" (source-target, ``-``
+            sure, ``?`` possible), or pairs (source, target).
         preset: "default" (white to purple), or "paper" for the look of Bahdanau et al. 2015, figure 3.
         merge: whether sub-word pieces are merged into words.
         show_end: whether the end token ``</s>`` keeps its row and column.
         values: whether each weight of 0.05 or more is written into its cell.
         source_language, target_language: names or codes for the axis titles.
-        title: what the picture shows, in a sentence.
         ax: axes to draw into; without them a figure is made whose size fits the sentence.
 
     Raises:
-        ValueError: no weights, a shape that does not fit the tokens, values that are not weights, bad
-            links, or an unknown preset; the message says what was expected and what came.
+        ValueError: what came is not what is described here; the message says in which way.
     """
     if preset not in _MAPS:
         raise ValueError(f"preset must be one of {sorted(_MAPS)}, not {preset!r}")
@@ -95,11 +92,10 @@ def as_array(values: Any) -> numpy.ndarray:
 
 def _prepare(weights: Any, source_tokens: Any, target_tokens: Any, merge: bool, show_end: bool):
     """Find weights and tokens, merge pieces into words, and trim the end tokens if that is wanted."""
-    several = list(weights) if type(weights) in (list, tuple) else []
-    if several and hasattr(several[0], "attention_weights"):
-        if len(several) > 1:
-            raise ValueError(f"these are {len(several)} translations; draw one of them, such as [0]")
-        weights = several[0]
+    if type(weights) in (list, tuple) and weights and hasattr(weights[0], "attention_weights"):
+        if len(weights) > 1:
+            raise ValueError(f"these are {len(weights)} translations; draw one of them, such as [0]")
+        weights = weights[0]
     if hasattr(weights, "attention_weights"):
         source_tokens, target_tokens = weights.source_tokens, weights.target_tokens
         weights = weights.attention_weights
@@ -133,7 +129,7 @@ def _texts(tokens: Any) -> list[str]:
 
 
 def _check(weights: Any, sources: list[str], targets: list[str]) -> numpy.ndarray:
-    """The weights as an array [target, source], after a look at everything that can be wrong with them."""
+    """The weights as an array [target, source], if they are weights."""
     if isinstance(weights, list) and weights and hasattr(weights[0], "detach"):
         weights = sys.modules["torch"].stack(weights)
     number = str(getattr(weights, "dtype", "")).removeprefix("torch.").partition("_")[0]
@@ -144,10 +140,7 @@ def _check(weights: Any, sources: list[str], targets: list[str]) -> numpy.ndarra
     expected, came = [len(targets), len(sources)], list(matrix.shape)
     if came != expected:
         hint = " (transposed?)" if came == expected[::-1] else ""
-        raise ValueError(
-            f"weights must have the shape [target, source] = {expected}, one row for each target token; "
-            f"they have {came}{hint}"
-        )
+        raise ValueError(f"weights must have the shape [target, source] = {expected}; they have {came}{hint}")
     if 0 in expected:
         raise ValueError(f"there is nothing to draw: weights have the shape {expected}")
     if not numpy.isfinite(matrix).all():
@@ -158,10 +151,7 @@ def _check(weights: Any, sources: list[str], targets: list[str]) -> numpy.ndarra
     sums = matrix.sum(axis=1)
     row = abs(sums - 1).argmax()
     if abs(sums[row] - 1) > 1e-3 + 4 * _PRECISION.get(number, 0):
-        raise ValueError(
-            f"each row must sum to 1, but row {row} ({targets[row]!r}) sums to {sums[row]:.4f}; row t must "
-            "hold the weights of target token t"
-        )
+        raise ValueError(f"each row must sum to 1, but row {row} ({targets[row]!r}) sums to {sums[row]:.4f}")
     return matrix
 
 
@@ -206,14 +196,11 @@ def _read_gold(gold: Any, rows: int, columns: int) -> list[tuple[int, int, bool]
         try:
             sure = possible = {(operator.index(source), operator.index(target)) for source, target in gold}
         except (TypeError, ValueError):
-            text = "gold must be a text such as '0-0 1?2', or pairs (source, target) of whole numbers"
-            raise ValueError(text) from None
+            raise ValueError("gold must be a text such as '0-0 1?2', or pairs of whole numbers") from None
     for source, target in sorted(possible):
         if not (0 <= source < columns and 0 <= target < rows):
-            raise ValueError(
-                f"the link {source}-{target} (source-target) lies outside a sentence pair of {columns} "
-                f"source and {rows} target words"
-            )
+            size = f"{columns} source and {rows} target words"
+            raise ValueError(f"the link {source}-{target} (source-target) lies outside of {size}")
     return [(*link, link in sure) for link in sorted(possible)]
 
 

@@ -1,6 +1,5 @@
 """One look for all pictures: colours by role, type sizes, light grid."""
 
-from functools import wraps
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -24,14 +23,3 @@ ATTENTION_MAP = LinearSegmentedColormap.from_list("attention", ["#FFFFFF", COLOR
 def use_style() -> None:
     """Make the project's look the default of matplotlib for this process."""
     plt.style.use(Path(__file__).with_name("hello.mplstyle"))
-
-
-def as_typed(draw):
-    """Decorate a function that makes a figure: a ``$`` in its labels is a dollar, not mathematics."""
-
-    @wraps(draw)
-    def wrapped(*args, **kwargs):
-        with plt.rc_context({"text.parse_math": False}):
-            return draw(*args, **kwargs)
-
-    return wrapped
