@@ -157,8 +157,8 @@ def test_modules_are_commands_too(tmp_path):
     assert "must end in one of" in process.stderr
 
 
-def test_the_readme_names_commands_that_exist():
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+def test_the_pages_for_readers_name_commands_that_exist():
+    text = "".join((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/training.md"))
     words = [
         line.split("hello ", 1)[1].split()[0] for line in text.splitlines() if ".venv/bin/hello " in line
     ]
