@@ -1,6 +1,8 @@
 """Verify everything that the notebooks load, and convert SmolLM2 once: what set-up does (`hello prepare`)."""
 
 import argparse
+import contextlib
+import io
 import os
 import shutil
 import sys
@@ -9,7 +11,6 @@ from pathlib import Path
 
 import torch
 from filelock import FileLock
-from tqdm.auto import tqdm
 
 from utils.pretrained import (
     CACHE,
@@ -85,19 +86,14 @@ def _convert_gguf(source, folder):
     for old in (folder, unfinished):
         shutil.rmtree(old, ignore_errors=True)
     file = {"gguf_file": source.name, "local_files_only": True}
-    with tqdm(total=3, desc="reading the weights", disable=bool(os.environ.get("CI"))) as progress:
+    with contextlib.redirect_stderr(io.StringIO()):  # bars of several libraries; the line above says it all
         model = AutoModelForCausalLM.from_pretrained(source.parent, dtype=torch.float32, **file)
-        progress.set_description("reading the tokeniser")
-        progress.update()
         tokenizer = AutoTokenizer.from_pretrained(source.parent, **file)
-        progress.set_description("writing")
-        progress.update()
         model.hf_quantizer, model.is_quantized = None, False  # the weights are plain numbers by now
         del model.config.quantization_config
         model.half().save_pretrained(unfinished)
         tokenizer.save_pretrained(unfinished)
         write_checksums(unfinished)
-        progress.update()
     os.replace(unfinished, folder)
 
 
