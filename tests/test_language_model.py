@@ -182,7 +182,7 @@ def test_a_saved_model_comes_back(language_model, tmp_path):
     for row, other in zip(expected, again.log_probabilities(TEXTS), strict=True):
         assert torch.allclose(row, other, atol=2e-2)  # half precision
     assert again.model.config == language_model.model.config
-    other = LanguageModel.from_pretrained(tmp_path / "saved", dropout=0.4)
+    other = load_language_model(tmp_path / "saved", dropout=0.4)
     assert other.model.dropout == 0.4 == other.model.config["dropout"]
     weights = tmp_path / "saved" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"x")

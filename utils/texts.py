@@ -1,65 +1,43 @@
 """Language models together with their tokenisers: loaded, saved, and used on plain text."""
 
+# ruff: noqa: F405 (the names in capitals are those of utils.vocabulary)
+
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import ModelHubMixin
 from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from torch import Tensor
 
 from utils.models.language_models import RecurrentLanguageModel, TransformerLanguageModel
 from utils.pretrained import CheckpointError, load_network, open_checkpoint, package_file, save_checkpoint
-from utils.tokens import (
-    check_count,
-    check_texts,
-    encode_texts,
-    framed_windows,
-    load_tokenizer,
-    pad,
-    sorted_batches,
-)
-from utils.vocabulary import (
-    END,
-    END_ID,
-    MASK,
-    PADDING,
-    PADDING_ID,
-    START,
-    START_ID,
-    UNKNOWN,
-    UNKNOWN_ID,
-    WORD_SIGN,
-)
+from utils.tokens import check_count, check_texts, encode_texts, load_tokenizer, pad, sorted_batches
+from utils.vocabulary import *  # noqa: F403
 
 NETWORKS = {network.__name__: network for network in (RecurrentLanguageModel, TransformerLanguageModel)}
 
 
-class LanguageModel(ModelHubMixin):
+class LanguageModel:
     """A causal network that reads and writes text, by a tokeniser that frames it: ``<s> text </s>``."""
 
     def __init__(self, model: RecurrentLanguageModel | TransformerLanguageModel, tokenizer: Tokenizer):
-        self.model = model
-        self.tokenizer = tokenizer
+        self.model, self.tokenizer = model, tokenizer
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of each text, with ``<s>`` before and ``</s>`` after it; see ``encode_texts``."""
+        """Token ids of each text, with ``<s>`` before and ``</s>`` after it."""
         return encode_texts(self.tokenizer, texts)
 
     @torch.no_grad()
-    def log_probabilities(self, texts: Sequence[str], batch_size: int = 32) -> list[Tensor]:
+    def log_probabilities(self, texts: Sequence[str]) -> list[Tensor]:
         """Log-probability of every token of each text but the first: tensors [tokens − 1], in nats."""
-        ids, results = self.encode(texts), {}
-        for chunk, tokens in self._batches(ids, batch_size):
-            hidden_states, _ = self.model.read(tokens[:, :-1])
-            # The logits of a whole long text would not fit into memory, so they are made in parts.
-            parts = zip(hidden_states.split(128, dim=1), tokens[:, 1:].split(128, dim=1), strict=True)
-            found = torch.cat([self._chosen(states, expected) for states, expected in parts], dim=1)
-            results |= {i: row[: len(ids[i]) - 1] for i, row in zip(chunk, found, strict=True)}
-        return [results[i] for i in range(len(ids))]
+        ids, results = self.encode(texts), []
+        for row, states in zip(ids, self._read([row[:-1] for row in ids]), strict=True):
+            found = self.model.predict(states).float().log_softmax(dim=-1)  # [tokens − 1, vocabulary]
+            results.append(found.gather(1, torch.tensor(row[1:])[:, None])[:, 0])
+        return results
 
     def perplexity(self, texts: Sequence[str]) -> float:
         """Perplexity per word: e to the mean negative log-probability of a word.
@@ -70,33 +48,31 @@ class LanguageModel(ModelHubMixin):
         nats = -sum(row.sum().item() for row in self.log_probabilities(texts))
         return float(torch.tensor(nats / sum(len(text.split()) for text in texts)).exp())
 
-    @torch.no_grad()
-    def hidden_states(self, texts: Sequence[str], batch_size: int = 32) -> list[Tensor]:
+    def hidden_states(self, texts: Sequence[str]) -> list[Tensor]:
         """The last layer's state after each token: tensors [tokens, width]."""
-        ids, results = self.encode(texts), {}
-        for chunk, tokens in self._batches(ids, batch_size):
-            states, _ = self.model.read(tokens)
+        return self._read(self.encode(texts))
+
+    @torch.no_grad()
+    def _read(self, ids):
+        self.model.eval()
+        results = {}
+        for chunk in sorted_batches([len(row) for row in ids], 32):
+            states, _ = self.model.read(pad([ids[i] for i in chunk]))  # [batch, time, width]
             results |= {i: row[: len(ids[i])] for i, row in zip(chunk, states, strict=True)}
         return [results[i] for i in range(len(ids))]
 
-    @torch.no_grad()
     def next_pieces(self, prompt: str, count: int = 5) -> list[tuple[str, float]]:
         """The likeliest continuations of a text: pairs ``(piece, probability)``, best first."""
         check_count("count", count, self.tokenizer.get_vocab_size())
-        logits, _ = self._next(self.encode([prompt])[0][:-1], None)  # without </s>
-        best = logits.softmax(dim=-1).topk(count)
+        best = self._next(self.encode([prompt])[0][:-1])[0].softmax(dim=-1).topk(count)  # without </s>
         pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
         return [(str(self.tokenizer.id_to_token(index)), p) for index, p in pairs]
 
-    @torch.no_grad()
     def write(self, prompt: str, length: int = 40, temperature: float = 0.8, seed: int = 0) -> str:
-        """Continue a text by drawing one piece after the other; a Transformer sees its latest tokens.
+        """Continue a text by drawing one piece after the other, ``length`` at most.
 
-        Args:
-            prompt: how the text begins; it is part of what is returned.
-            length: pieces to add, at most; it ends sooner where the model ends the text.
-            temperature: scores are divided by it; towards 0 the likeliest piece always wins.
-            seed: fixes what is drawn.
+        Scores are divided by the temperature: towards 0 the likeliest piece always wins. A Transformer sees
+        its latest ``max_length`` tokens.
         """
         if temperature <= 0:
             raise ValueError(f"temperature must be above 0, not {temperature}")
@@ -111,7 +87,8 @@ class LanguageModel(ModelHubMixin):
             ids.append(int(drawn))
         return self.tokenizer.decode(ids)
 
-    def _next(self, ids, state):
+    @torch.no_grad()
+    def _next(self, ids, state=None):
         """Logits [vocabulary_size] after a text, of which the last token is new if there is a state."""
         self.model.eval()
         longest = getattr(self.model, "max_length", None)
@@ -120,22 +97,9 @@ class LanguageModel(ModelHubMixin):
         logits, state = self.model(torch.tensor([ids if state is None else ids[-1:]]), state)
         return logits[0, -1], state
 
-    def _chosen(self, hidden_states, expected):
-        logits = self.model.predict(hidden_states).float()  # [batch, part, vocabulary]
-        return logits.log_softmax(dim=-1).gather(2, expected.unsqueeze(-1)).squeeze(-1)
-
-    def _batches(self, ids, batch_size):
-        self.model.eval()
-        for chunk in sorted_batches([len(row) for row in ids], batch_size):
-            yield chunk, pad([ids[i] for i in chunk])  # [batch, time]
-
-    def _save_pretrained(self, save_directory: Path) -> None:
-        save_checkpoint(save_directory, self.model, {"tokenizer": self.tokenizer})
-
-    @classmethod
-    def from_pretrained(cls, name: str | Path, **overrides) -> "LanguageModel":
-        """``load_language_model``."""
-        return load_language_model(name, **overrides)
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write a checkpoint that ``load_language_model`` reads."""
+        save_checkpoint(folder, self.model, {"tokenizer": self.tokenizer})
 
 
 def load_language_model(name: str | Path, **overrides: Any) -> LanguageModel:
@@ -164,16 +128,13 @@ class MaskedLanguageModel:
         if isinstance(tokenizer, Tokenizer):
             from transformers import PreTrainedTokenizerFast  # imported here, because it takes long
 
-            names = {"pad_token": PADDING, "unk_token": UNKNOWN, "cls_token": START, "sep_token": END}
-            if tokenizer.token_to_id(MASK) is not None:
-                names["mask_token"] = MASK
-            tokenizer = PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names)
-        if tokenizer.mask_token_id is None:
-            raise ValueError(f"the tokeniser has no {MASK}; make it with train_tokenizer(..., mask=True)")
-        self.model, self.tokenizer = model, tokenizer
-        self.vocabulary_size = len(tokenizer)
-        own = isinstance(model, TransformerLanguageModel)
-        self.max_length = model.max_length if own else model.config.max_position_embeddings
+            if tokenizer.token_to_id(MASK) is None:
+                raise ValueError(f"the tokeniser has no {MASK}; make it with train_tokenizer(..., mask=True)")
+            signs = {"pad_token": PADDING, "unk_token": UNKNOWN, "cls_token": START, "sep_token": END}
+            tokenizer = PreTrainedTokenizerFast(tokenizer_object=tokenizer, mask_token=MASK, **signs)
+        self.model, self.tokenizer, self.vocabulary_size = model, tokenizer, len(tokenizer)
+        self._own = isinstance(model, TransformerLanguageModel)
+        self.max_length = model.max_length if self._own else model.config.max_position_embeddings
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text, framed; a control token other than ``[MASK]`` is a ValueError."""
@@ -184,31 +145,27 @@ class MaskedLanguageModel:
         return encode_texts(self.tokenizer.backend_tokenizer, texts)
 
     def logits_at(self, inputs: Tensor, selected: Tensor) -> Tensor:
-        """Logits [selected places, vocabulary_size] of what stands at the places selected in ``inputs``."""
-        if inputs.size(1) > self.max_length:
-            raise ValueError(
-                f"a text has {inputs.size(1)} tokens, but the model's places end at {self.max_length}"
-            )
-        if isinstance(self.model, TransformerLanguageModel):
+        """Logits [selected places, vocabulary_size] of what stands at the places selected in ``inputs``.
+
+        These are token ids [batch, time], with ``[MASK]`` where the model shall guess; ``selected`` is True
+        at the places that are asked for. A text that is too long for the model is a ValueError.
+        """
+        length = inputs.size(1)
+        if length > self.max_length:
+            raise ValueError(f"a text has {length} tokens, but the model's places end at {self.max_length}")
+        if self._own:
             return self.model(inputs, selected=selected)[0]
         there = (inputs != self.tokenizer.pad_token_id).long()
         return self.model.cls(self.model.bert(inputs, attention_mask=there).last_hidden_state[selected])
 
     @torch.no_grad()
     def log_probabilities_at(self, inputs: Tensor, selected: Tensor) -> Tensor:
-        """Log-probabilities [selected places, vocabulary_size] of what stands there.
-
-        The inputs are token ids [batch, time], with ``[MASK]`` where the model shall guess; ``selected`` is
-        True at the places that are asked for.
-        """
+        """The same as log-probabilities, in nats, in evaluation mode."""
         self.model.eval()
         return self.logits_at(inputs, selected).float().log_softmax(dim=-1)
 
     def fill(self, text: str, count: int = 5) -> list[list[tuple[str, float]]]:
-        """For each ``[MASK]`` of a text the likeliest pairs ``(word, probability)``, as if others stayed.
-
-        A text without a mask, or one that is too long for the model, is a ValueError.
-        """
+        """For each ``[MASK]`` of a text the likeliest pairs ``(word, probability)``, as if others stayed."""
         check_count("count", count, self.vocabulary_size)
         tokens = torch.tensor(self.encode([text]))  # [1, time]
         masks = tokens == self.tokenizer.mask_token_id
@@ -216,33 +173,31 @@ class MaskedLanguageModel:
             raise ValueError(f"there is nothing to fill: write {MASK} where a word is missing in {text!r}")
         best = self.log_probabilities_at(tokens, masks).exp().topk(count)
         pieces = [self.tokenizer.convert_ids_to_tokens(row) for row in best.indices.tolist()]
-        return [
-            [(piece.strip(WORD_SIGN), p) for piece, p in zip(*pair, strict=True)]
-            for pair in zip(pieces, best.values.tolist(), strict=True)
-        ]
+        words = [[piece.strip(WORD_SIGN) for piece in row] for row in pieces]
+        return [list(zip(*pair, strict=True)) for pair in zip(words, best.values.tolist(), strict=True)]
 
     def guess_words(
-        self, texts: Sequence[str], share: float = 0.15, seed: int = 0, batch_size: int = 32, size: int = 130
+        self, texts: Sequence[str], share: float = 0.15, seed: int = 0
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Hide a share of the ``whole_words`` of texts, cut into windows of ``size`` tokens, and guess them.
+        """Hide a share of the ``whole_words`` of texts, cut into windows of 130 tokens, and guess them.
 
-        Returns:
-            Three tensors [words]: the ids of the hidden words, their log-probabilities, and how many
-            pieces the model finds likelier than each (a rank below 5 is among its first five).
+        Gives three tensors [words]: ids of the hidden words, their log-probabilities, and their ranks: how
+        many pieces the model finds likelier.
         """
-        size = min(size, self.max_length)
-        windows = [window for ids in self.encode(texts) for window in framed_windows(ids, size)]
-        generator, results = torch.Generator().manual_seed(seed), []
-        for chunk in sorted_batches([len(window) for window in windows], batch_size):
+        size, windows, results = min(130, self.max_length) - 2, [], []
+        for first, *ids, last in self.encode(texts):
+            windows += [[first, *ids[i : i + size], last] for i in range(0, len(ids), size)]
+        generator = torch.Generator().manual_seed(seed)
+        for chunk in sorted_batches([len(window) for window in windows], 32):
             tokens = pad([windows[i] for i in chunk])  # [batch, time]
             hidden = self.whole_words(tokens) & (torch.rand(tokens.shape, generator=generator) < share)
-            expected = tokens[hidden].unsqueeze(-1)  # [words, 1]
+            expected = tokens[hidden]  # [words]
             inputs = tokens.masked_fill(hidden, self.tokenizer.mask_token_id)
-            found = self.log_probabilities_at(inputs, hidden)
-            theirs = found.gather(1, expected)
-            results.append((expected, theirs, (found > theirs).sum(dim=1, keepdim=True)))
-        columns = [torch.cat(column).squeeze(-1) for column in zip(*results, strict=True)]
-        return columns[0], columns[1], columns[2]
+            found = self.log_probabilities_at(inputs, hidden)  # [words, vocabulary]
+            theirs = found.gather(1, expected[:, None])
+            results.append((expected, theirs[:, 0], (found > theirs).sum(dim=1)))
+        ids, log_probabilities, ranks = (torch.cat(column) for column in zip(*results, strict=True))
+        return ids, log_probabilities, ranks
 
     def whole_words(self, tokens: Tensor) -> Tensor:
         """True at tokens [batch, time] that are words: no parts, no punctuation, nothing tied to a word."""
@@ -256,14 +211,12 @@ class MaskedLanguageModel:
     def _kinds_of_pieces(self):
         """For each piece whether it is a word, goes on with one, and ties two together."""
         pieces = self.tokenizer.convert_ids_to_tokens(range(self.vocabulary_size))
-        ties = [piece in ("'", "-") for piece in pieces]
-        if any(piece.startswith("##") for piece in pieces):  # the vocabulary of BERT
-            words = [piece.isalpha() for piece in pieces]
-            goes_on = [piece.startswith(("##", "'", "-")) for piece in pieces]
-        else:
-            words = [p.startswith(WORD_SIGN) and p.strip(WORD_SIGN).isalpha() for p in pieces]
-            goes_on = [piece[0].isalnum() or piece[0] in "'-" for piece in pieces]
-        return torch.tensor(words), torch.tensor(goes_on), torch.tensor(ties)
+        if any(piece.startswith("##") for piece in pieces):  # BERT marks what goes on, we what begins
+            ties = ("##", "'", "-")
+            pieces = [p.removeprefix("##") if p.startswith(ties) else WORD_SIGN + p for p in pieces]
+        words = [piece.startswith(WORD_SIGN) and piece.strip(WORD_SIGN).isalpha() for piece in pieces]
+        goes_on = [piece[0].isalnum() or piece[0] in "'-" for piece in pieces]
+        return tuple(map(torch.tensor, (words, goes_on, [piece in ("'", "-") for piece in pieces])))
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write a checkpoint of a ``TransformerLanguageModel``; BERT's are written by its training."""
@@ -273,8 +226,8 @@ class MaskedLanguageModel:
 def minilm_for_filling() -> MaskedLanguageModel:
     """MiniLM as a ``BertForMaskedLM`` that has yet to learn to fill gaps.
 
-    MiniLM was trained to compare sentences and published without the layers that guess words. Its embedding
-    is used a second time for that, as BERT does, with nothing in between.
+    MiniLM was published without the layers that guess words. Its embedding is used a second time for that, as
+    BERT does, with nothing in between.
     """
     from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast
 
@@ -299,9 +252,8 @@ def load_masked_language_model(name: str | Path) -> MaskedLanguageModel:
     if config.get("causal"):
         raise CheckpointError(f"{folder} holds a causal language model, not a masked one")
     if config["model_type"] == "TransformerLanguageModel":
-        return MaskedLanguageModel(
-            load_network(folder, TransformerLanguageModel), load_tokenizer(folder / "tokenizer.json")
-        )
+        network = load_network(folder, TransformerLanguageModel)
+        return MaskedLanguageModel(network, load_tokenizer(folder / "tokenizer.json"))
     masked = minilm_for_filling()
     masked.model.load_state_dict(load_file(folder / "model.safetensors"), strict=False)
     return masked

@@ -1,12 +1,12 @@
 """Tokenisation on the `tokenizers` library: sub-words for captions, whole words for the phrasebook; batches.
 
-For byte-pair encoding (Sennrich et al. 2016), words are cut into pieces that were frequent in the training
-text. A piece that begins a word starts with the sign ``▁``, which stands for the space before it, so a text
-can be put together again. Punctuation is always a piece of its own, and so are the two halves of "l'homme"
-and "man's": that way every piece belongs to exactly one word of an alignment.
+A piece that begins a word starts with the sign ``▁``, which stands for the space before it, so a text can be
+put together again. Punctuation is always a piece of its own, and so are the two halves of "l'homme" and
+"man's": that way every piece belongs to exactly one word of an alignment.
 """
 
-import itertools
+# ruff: noqa: F405 (the names in capitals are those of utils.vocabulary)
+
 import warnings
 from collections.abc import Iterable, Sequence
 from numbers import Integral
@@ -18,18 +18,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalize
 from tokenizers import processors as post
 from tokenizers.trainers import BpeTrainer, WordLevelTrainer
 
-from utils.vocabulary import *  # noqa: F403 (the constants are looked for here, too)
-from utils.vocabulary import (
-    END,
-    END_ID,
-    MASK,
-    PADDING_ID,
-    SPECIAL_TOKENS,
-    START,
-    START_ID,
-    UNKNOWN,
-    WORD_SIGN,
-)
+from utils.vocabulary import *  # noqa: F403 (they are looked for here, too)
 
 # Where the apostrophe belongs: French elision ends a word with it, the English genitive begins one.
 _APOSTROPHES = {
@@ -45,7 +34,7 @@ _SPELLING = [INVISIBLE, normalizers.NFC(), normalizers.Replace("’", "'")]
 def word_tokenizer(sentences: Iterable[str], language: str) -> Tokenizer:
     """Make a tokeniser whose tokens are the words of sentences; ``encode`` gives ``<s> words </s>``.
 
-    The language, "en", "fr" or "de", decides how apostrophes are attached. Used in notebook 01.
+    The language, such as "en", decides how apostrophes are attached. Used in notebook 01.
     """
     _, behaviour = _APOSTROPHES.get(language, (None, "isolated"))
     tokenizer = Tokenizer(models.WordLevel(unk_token=UNKNOWN))
@@ -68,13 +57,10 @@ def train_tokenizer(
     lowercase: bool = False,
     mask: bool = False,
 ) -> Tokenizer:
-    """Learn a byte-pair encoding from sentences; ``encode`` gives ``<s> pieces </s>``.
+    """Learn a byte-pair encoding (Sennrich et al. 2016); ``encode`` gives ``<s> pieces </s>``.
 
-    Args:
-        sentences, language: as in ``word_tokenizer``.
-        vocabulary_size: number of pieces, special tokens included.
-        lowercase: whether capitals are read as small letters.
-        mask: whether ``[MASK]`` is a fifth special token, which stands for a word and its space.
+    The ``vocabulary_size`` counts special tokens, too; with ``mask`` there is a fifth, ``[MASK]``, which
+    stands for a word and its space.
     """
     joined, behaviour = _APOSTROPHES.get(language, (None, "isolated"))
     tokenizer = Tokenizer(models.BPE(unk_token=UNKNOWN, fuse_unk=True))
@@ -110,18 +96,18 @@ def _trained(tokenizer, sentences, trainer):
         single=f"{START} $A {END}", special_tokens=[(START, START_ID), (END, END_ID)]
     )
     tokenizer.train_from_iterator(sentences, trainer)
-    return read_as_text(tokenizer)
+    return _reading_signs_as_text(tokenizer)
 
 
-def read_as_text(tokenizer: Tokenizer) -> Tokenizer:
-    """Let a tokeniser take "<pad>" for text where a reader writes it; only a ``[MASK]`` keeps its meaning."""
+def _reading_signs_as_text(tokenizer):
+    """A "<pad>" that a reader writes is text; only ``[MASK]`` keeps its meaning."""
     tokenizer.encode_special_tokens = tokenizer.token_to_id(MASK) is None
     return tokenizer
 
 
 def load_tokenizer(path: str | Path) -> Tokenizer:
     """Read a tokeniser of this project from its JSON file."""
-    return read_as_text(Tokenizer.from_file(str(path)))
+    return _reading_signs_as_text(Tokenizer.from_file(str(path)))
 
 
 def check_texts(texts: Sequence, name: str = "text") -> None:
@@ -167,13 +153,7 @@ def bucketed_batches(
 ) -> list[list[int]]:
     """Shuffle, then sort by length inside buckets, then cut into batches and shuffle those.
 
-    Args:
-        lengths: one sort key (an integer, or a tuple of them) for each example.
-        batch_size, seed: examples in a batch, and what the shuffling depends on.
-        batches_per_bucket: more sorts better, fewer shuffles better.
-
-    Returns:
-        Lists of example indices that hold every index exactly once.
+    The lengths are sort keys, numbers or tuples of them. Gives lists of indices, each exactly once.
     """
     generator = numpy.random.default_rng(seed)
     order = generator.permutation(len(lengths))
@@ -190,14 +170,6 @@ def sorted_batches(lengths: Sequence[int], batch_size: int) -> list[list[int]]:
     check_count("batch_size", batch_size)
     order = sorted(range(len(lengths)), key=lambda index: lengths[index])
     return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
-
-
-def framed_windows(ids: list[int], size: int) -> list[list[int]]:
-    """Cut the ids of a long text into windows of ``size`` at most, each with its ``<s>`` and ``</s>``."""
-    if size < 3:
-        raise ValueError(f"windows of {size} tokens, with the first and the last, hold nothing of a text")
-    cuts = [*range(1, len(ids) - 1, size - 2), len(ids) - 1]
-    return [[ids[0], *ids[a:b], ids[-1]] for a, b in itertools.pairwise(cuts)]
 
 
 def translation_batches(

@@ -1,24 +1,27 @@
 """Translators: a network and its two tokenisers together, saved, verified, loaded and used as one."""
 
 import difflib
+import importlib
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from huggingface_hub import ModelHubMixin
 from tokenizers import Encoding, Tokenizer
 from tokenizers.models import WordLevel
 
-from utils.models.recurrent import RecurrentTranslationModel
-from utils.models.transformer import TransformerTranslationModel
 from utils.pretrained import load_network, open_checkpoint, save_checkpoint
 from utils.tokens import check_count, check_texts, load_tokenizer, pad, sorted_batches
 from utils.vocabulary import END_ID, PADDING_ID, SPECIAL_TOKENS, START_ID, UNKNOWN_ID, WORD_SIGN
 
-Network = RecurrentTranslationModel | TransformerTranslationModel
-NETWORKS = {network.__name__: network for network in (RecurrentTranslationModel, TransformerTranslationModel)}
+# The networks, and their modules: a checkpoint loads the one that it needs.
+NETWORKS = {
+    "RecurrentTranslationModel": "utils.models.recurrent",
+    "TransformerTranslationModel": "utils.models.transformer",
+}
 
 
 @dataclass
@@ -27,12 +30,12 @@ class Translation:
 
     Attributes:
         text: the translation as plain text.
-        source_tokens: the pieces that the encoder read, ``</s>`` at the end included. A character that
-            the tokeniser does not know is shown as it is, but the encoder read ``<unk>``.
-        target_tokens: the pieces that were written, ``</s>`` included if it was reached.
+        source_tokens: the pieces that the encoder read, with ``</s>``. An unknown character is shown as
+            it is, but the encoder read ``<unk>``.
+        target_tokens: the pieces that were written, with ``</s>`` if it was reached.
         score: mean log-probability of a target token, in nats.
-        attention_weights: [target, source]; row t holds the weights that were used to *predict*
-            ``target_tokens[t]``, and sums to 1. None for a network without attention.
+        attention_weights: [target, source]; row t sums to 1, and led to ``target_tokens[t]``. None for a
+            network without attention.
     """
 
     text: str
@@ -42,41 +45,27 @@ class Translation:
     attention_weights: torch.Tensor | None
 
 
+@dataclass(eq=False)
 class Translator(ModelHubMixin):
     """A trained network with the tokenisers of its two languages; taught in notebooks 01 and 02.
 
-    ``save_pretrained(folder)`` writes it, ``load_translator(folder)`` reads it. ``push_to_hub(name)``
-    publishes it on the Hugging Face Hub, from where ``load_translator(name)`` fetches it. The languages are
+    ``load_translator`` reads what ``save_pretrained(folder)`` or ``push_to_hub(name)`` wrote. Languages are
     codes, such as ("en", "fr"); sentences longer than ``training_length`` pieces warn.
     """
 
-    def __init__(
-        self,
-        model: Network,
-        source_tokenizer: Tokenizer,
-        target_tokenizer: Tokenizer,
-        languages: Sequence[str],
-        training_length: int,
-    ):
-        self.model = model
-        self.source_tokenizer = source_tokenizer
-        self.target_tokenizer = target_tokenizer
-        self.languages = tuple(languages)
-        self.training_length = training_length
+    model: Any
+    source_tokenizer: Tokenizer
+    target_tokenizer: Tokenizer
+    languages: tuple[str, ...]
+    training_length: int
 
     def translate(
         self, sentences: str | Sequence[str], beam_size: int = 1, batch_size: int = 64
     ) -> list[Translation]:
-        """Translate sentences.
+        """Translate sentences, or one string, with ``beam_search``.
 
-        Args:
-            sentences: several, or one string.
-            beam_size: number of candidates that are kept at each step; 1 is greedy.
-            batch_size: sentences translated together.
-
-        Raises:
-            TypeError, ValueError: a sentence that is not text, is empty, or has no known character; the
-                message gives its position. Or a size that cannot be. Nothing is translated then.
+        A sentence that is no string is a TypeError; one that is empty or unknown, or a size that cannot be,
+        is a ValueError. Nothing is translated then.
         """
         check_count("beam_size", beam_size, self.target_tokenizer.get_vocab_size())
         check_count("batch_size", batch_size)
@@ -85,37 +74,31 @@ class Translator(ModelHubMixin):
         results = {}
         self.model.eval()
         for chunk in sorted_batches([len(encoding.ids) for encoding in encodings], batch_size):
-            source = pad([encodings[index].ids[1:] for index in chunk]).to(self._device())
-            for index, found in zip(chunk, beam_search(self.model, source, beam_size), strict=True):
-                ids, score, weights = found
-                pieces = _pieces(sentences[index], encodings[index])
-                tokens = [str(self.target_tokenizer.id_to_token(i)) for i in ids]
-                text = self.target_tokenizer.decode(ids)
-                results[index] = Translation(text, pieces, tokens, score, weights)
-        return [results[index] for index in range(len(encodings))]
+            source = self._pad([encodings[i].ids[1:] for i in chunk])
+            found = beam_search(self.model, source, beam_size)
+            for i, (ids, score, weights) in zip(chunk, found, strict=True):
+                tokens = [str(self.target_tokenizer.id_to_token(index)) for index in ids]
+                text, pieces = self.target_tokenizer.decode(ids), _pieces(sentences[i], encodings[i])
+                results[i] = Translation(text, pieces, tokens, score, weights)
+        return [results[i] for i in range(len(encodings))]
 
     @torch.no_grad()
     def align(
         self, sources: Sequence[str], targets: Sequence[str], batch_size: int = 64
     ) -> list[Translation]:
-        """Score given translations, and see where the network looks while it predicts them.
-
-        Refuses what ``translate`` refuses, and lists of different lengths.
-        """
+        """Score given translations, and see where the network looks while it predicts them."""
         check_count("batch_size", batch_size)
         sources, targets = list(sources), list(targets)
         read = self._encode(sources, self.source_tokenizer, "source")
         written = self._encode(targets, self.target_tokenizer, "target")
         if len(sources) != len(targets):
-            raise ValueError(
-                f"as many targets as sources are needed: {len(sources)} sources, {len(targets)} targets"
-            )
+            raise ValueError(f"the lists must be as long: {len(sources)} sources, {len(targets)} targets")
         results = []
         self.model.eval()
         for start in range(0, len(read), batch_size):
             chunk = range(start, min(start + batch_size, len(read)))
-            source = pad([read[i].ids[1:] for i in chunk]).to(self._device())
-            target = pad([written[i].ids for i in chunk]).to(self._device())
+            source = self._pad([read[i].ids[1:] for i in chunk])
+            target = self._pad([written[i].ids for i in chunk])
             logits, weights = self.model.decode(target[:, :-1], self.model.encode(source))
             found = logits.float().log_softmax(dim=-1).gather(2, target[:, 1:, None])
             for row, i in enumerate(chunk):
@@ -132,35 +115,25 @@ class Translator(ModelHubMixin):
             if isinstance(tokenizer.model, WordLevel) and UNKNOWN_ID in encoding.ids:
                 word = sentence[slice(*encoding.offsets[encoding.ids.index(UNKNOWN_ID)])]
                 close = difflib.get_close_matches(word, tokenizer.get_vocab(), n=3, cutoff=0.5)
-                raise ValueError(
-                    f"{name} {position} has a word that this translator does not know: {word!r}; "
-                    + (f"the closest that it knows are {close}" if close else "nothing like it is known")
-                )
+                hint = f"the closest that it knows are {close}" if close else "nothing like it is known"
+                problem = f"{name} {position} has a word that this translator does not know: {word!r}"
+                raise ValueError(f"{problem}; {hint}")
             if all(token in (*SPECIAL_TOKENS, WORD_SIGN) for token in encoding.tokens):
-                raise ValueError(
-                    f"{name} {position} has no character that this translator knows: {sentence!r}; it reads "
-                    "the alphabet of its training text"
-                )
-            if name == "sentence":
-                self._warn(f"{name} {position}", sentence, len(encoding.ids) - 1)
+                problem = f"{name} {position} has no character that this translator knows: {sentence!r}"
+                raise ValueError(f"{problem}; it reads the alphabet of its training text")
+            length = len(encoding.ids) - 1  # without <s>
+            for doubt in self._doubts(sentence, length) if name == "sentence" else ():
+                warnings.warn(f"{name} {position} {doubt}: expect a poor translation", stacklevel=3)
         return encodings
 
-    def _warn(self, name, sentence, length):
+    def _doubts(self, sentence, length):
         if length > self.training_length:
-            warnings.warn(
-                f"{name} has {length} pieces, but no sentence in training had more than "
-                f"{self.training_length}: expect a poor translation",
-                stacklevel=4,
-            )
+            yield f"has {length} pieces, but no sentence in training had more than {self.training_length}"
         if sentence.isupper() and sum(map(str.isalpha, sentence)) > 3:
-            warnings.warn(
-                f"{name} is all in capital letters, as no sentence in training was: expect a poor "
-                "translation, or write it in small letters",
-                stacklevel=4,
-            )
+            yield "is all in capital letters, as no sentence in training was (write it in small letters)"
 
-    def _device(self):
-        return next(self.model.parameters()).device
+    def _pad(self, ids):
+        return pad(ids).to(next(self.model.parameters()).device)
 
     def _save_pretrained(self, save_directory: Path) -> None:
         tokenizers = {"source_tokenizer": self.source_tokenizer, "target_tokenizer": self.target_tokenizer}
@@ -180,49 +153,43 @@ def _pieces(sentence, encoding):
 
 
 def load_translator(name: str | Path) -> Translator:
-    """Load a translator, in evaluation mode, from any working directory.
+    """Load a translator, in evaluation mode; the name is one that ``find_folder`` finds.
 
-    The name is one in ``data/checkpoints``, such as "multi30k-en-fr-gru-attention"; a folder; or "user/name"
-    on the Hugging Face Hub. A ``CheckpointError`` says that the folder or a file is missing, that a checksum
-    differs, or that the weights belong to another network.
+    A ``CheckpointError`` says what is missing or damaged, or that the weights belong to another network.
     """
     folder, config = open_checkpoint(name, NETWORKS, "translator")
+    kind = config["model_type"]
     return Translator(
-        load_network(folder, NETWORKS[config["model_type"]]),
+        load_network(folder, getattr(importlib.import_module(NETWORKS[kind]), kind)),
         load_tokenizer(folder / "source_tokenizer.json"),
         load_tokenizer(folder / "target_tokenizer.json"),
-        config["languages"],
+        tuple(config["languages"]),
         config["training_length"],
     )
 
 
 @torch.no_grad()
 def beam_search(
-    model: Network, source: torch.Tensor, beam_size: int = 1
+    model: Any, source: torch.Tensor, beam_size: int = 1
 ) -> list[tuple[list[int], float, torch.Tensor | None]]:
-    """Search for the best target sentences, all sentences and candidates of a batch at once.
+    """For each source [batch, source] the best target: ids, score, and weights [target, source] or None.
 
-    Candidates are ranked by mean log-probability per token, so that short ones are not preferred. A target
-    may be twice as long as its source [batch, source], and ten pieces more. A beam of 1 is greedy search.
-
-    Returns:
-        For each sentence the token ids, the score, and the weights [target, source] or None.
+    Each step keeps the ``beam_size`` candidates with the highest mean log-probability per token; 1 is greedy
+    search. A target may be twice as long as its source, and ten pieces more.
     """
-    batch = source.size(0)
-    rows = batch * beam_size
+    batch, rows = source.size(0), source.size(0) * beam_size
     lengths = (source != PADDING_ID).sum(dim=1)  # [batch]
     memory = {k: v.repeat_interleave(beam_size, dim=0) for k, v in model.encode(source).items()}
     state = model.start(memory)
     limits = (2 * lengths + 10).repeat_interleave(beam_size)  # [rows]
     token = torch.full((rows,), START_ID, device=source.device)
     tokens = torch.empty((rows, 0), dtype=torch.long, device=source.device)
-    totals = torch.full((batch, beam_size), -torch.inf, device=source.device)
-    totals[:, 0] = 0.0  # at first all candidates are the same: only one of them counts
-    totals = totals.flatten()  # [rows], the sum of log-probabilities
+    totals = torch.full((rows,), -torch.inf, device=source.device)  # sums of log-probabilities
+    totals[::beam_size] = 0.0  # at first all candidates are the same: only one of them counts
     counts = torch.zeros(rows, device=source.device)
     finished = torch.zeros(rows, dtype=torch.bool, device=source.device)
-    offsets = torch.arange(batch, device=source.device).repeat_interleave(beam_size) * beam_size
-    attention = None
+    offsets = torch.arange(0, rows, beam_size, device=source.device).repeat_interleave(beam_size)
+    attention = []  # the weights [rows, source] of each step
     while not finished.all():
         logits, state, weights = model.step(token, state, memory)
         log_probabilities = logits.float().log_softmax(dim=-1)  # [rows, vocabulary]
@@ -241,16 +208,14 @@ def beam_search(
         totals, counts, finished = new_totals[parent, place], new_counts[parent], finished[parent]
         tokens = torch.cat([tokens[parent], token[:, None]], dim=1)  # [rows, steps]
         if weights is not None:
-            latest = weights[:, None]  # [rows, 1, source]
-            attention = latest if attention is None else torch.cat([attention, latest], dim=1)
-            attention = attention[parent]
+            attention = [step[parent] for step in (*attention, weights)]
         if beam_size > 1:
             state = {name: tensor[parent] for name, tensor in state.items()}
         finished = finished | (token == END_ID) | (counts >= limits)
-    results = []
+    results, seen = [], torch.stack(attention, dim=1) if attention else None  # [rows, steps, source]
     for row, winner in enumerate(offsets[::beam_size].tolist()):  # candidates are sorted
         length, width = int(counts[winner]), int(lengths[row])
-        weights = None if attention is None else attention[winner, :length, :width].cpu()
+        weights = None if seen is None else seen[winner, :length, :width].cpu()
         score = (totals[winner] / counts[winner]).item()
         results.append((tokens[winner, :length].tolist(), score, weights))
     return results

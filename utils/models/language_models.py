@@ -1,8 +1,4 @@
-"""Language models: a recurrent one, and a stack of Transformer layers that is GPT or BERT; their losses.
-
-A causal model predicts the next token from those before it. A masked one sees the whole text, and predicts
-tokens that were hidden from it.
-"""
+"""Language models: a recurrent one, and a stack of Transformer layers that is GPT or BERT; their losses."""
 
 import torch
 from torch import Tensor, nn
@@ -16,15 +12,9 @@ from utils.vocabulary import MASK_ID, PADDING_ID
 def language_model_loss(logits: Tensor, tokens: Tensor, ignore_index: int = PADDING_ID) -> Tensor:
     """Cross-entropy of each token, given those before it; a mean, in nats a token.
 
-    Built in notebook 03, *The labels are in the text: language modelling*.
-
-    Args:
-        logits: [batch, time, vocabulary_size]; row t predicts token t + 1.
-        tokens: token ids [batch, time]; the first is given and not predicted.
-        ignore_index: tokens with this id are not counted.
-
-    Raises:
-        ValueError: tensors that do not belong together, or nothing to predict.
+    Row t of the logits [batch, time, vocabulary_size] predicts token t + 1 of [batch, time]; tokens with the
+    id ``ignore_index`` are not counted. Built in notebook 03, *The labels are in the text: language
+    modelling*. Tensors that do not belong together, or nothing to predict, are a ValueError.
     """
     shapes = f"tokens are {list(tokens.shape)}, logits {list(logits.shape)}"
     if logits.shape[:2] != tokens.shape:
@@ -44,21 +34,13 @@ def mask_tokens(
 ) -> tuple[Tensor, Tensor]:
     """Hide tokens from a model that shall guess them (Devlin et al. 2019, section 3.1).
 
-    In each text 15 % of the tokens are selected, at least one. Of these 80 % are replaced by ``[MASK]``,
-    10 % by a random token, and 10 % stay as they are. Special tokens are never selected, and none is put
-    in at random. Built in notebook 04, *Two objectives on the same text*.
+    In each text a ``share`` of the tokens is selected, at least one. Of these 80 % are replaced by
+    ``[MASK]``, 10 % by a random token, and 10 % stay as they are. Special tokens, those with ids up to
+    ``mask_id``, are never selected, nor put in at random. Built in notebook 04, *Two objectives on the same
+    text*.
 
-    Args:
-        tokens: token ids [batch, time].
-        vocabulary_size: random tokens are drawn from all ids below it.
-        generator, share: what draws, and the share of the tokens that are selected.
-        mask_id: the id of ``[MASK]``; special tokens are those with ids up to it.
-
-    Returns:
-        What the model reads [batch, time], and True where a token was selected [batch, time].
-
-    Raises:
-        ValueError: a share that is not above 0 and at most 1, no matrix, or nothing to select.
+    Gives what the model reads [batch, time], and True where a token was selected [batch, time]. A share
+    that cannot be, no matrix, or nothing to select is a ValueError.
     """
     if not 0 < share <= 1:
         raise ValueError(f"share must be above 0 and at most 1, not {share}")
@@ -78,15 +60,8 @@ def mask_tokens(
 def masked_language_model_loss(logits: Tensor, tokens: Tensor, selected: Tensor) -> Tensor:
     """Cross-entropy of the selected tokens alone (Devlin et al. 2019, section 3.1); a mean, in nats.
 
-    Built in notebook 04, *Two objectives on the same text*.
-
-    Args:
-        logits: [selected tokens, vocabulary_size], in the order of ``tokens[selected]``.
-        tokens: the true token ids [batch, time].
-        selected: True where a token is to be guessed [batch, time].
-
-    Raises:
-        ValueError: tensors that do not belong together, or nothing to predict.
+    The logits [selected tokens, vocabulary_size] have the order of ``tokens[selected]``. Built in notebook
+    04, *Two objectives on the same text*; errors as in ``language_model_loss``.
     """
     if tokens.shape != selected.shape or logits.ndim != 2 or len(logits) != int(selected.sum()):
         raise ValueError(
@@ -109,16 +84,10 @@ def locked_dropout(vectors: Tensor, share: float, training: bool) -> Tensor:
 class RecurrentLanguageModel(HubModel):
     """Predicts the next token from what layers of LSTM (Hochreiter and Schmidhuber 1997) have read.
 
-    The output weights are those of the embedding (Press and Wolf 2017), so the last layer is as wide as a
-    token vector; if it is not, a projection makes it so. The dropouts are two of AWD-LSTM's (Merity et al.
-    2018, section 4): the same units at all steps of a sequence, and whole words. Taught in notebook 03,
+    The output weights are those of the embedding (Press and Wolf 2017); a last layer of another width is
+    projected. The dropouts are two of AWD-LSTM's (Merity et al. 2018, section 4): units of what each layer
+    reads, the same at all steps of a sequence, and a share of the vocabulary. Taught in notebook 03,
     *ULMFiT: pretrain, adapt, fine-tune*.
-
-    Args:
-        vocabulary_size, embedding_size: number of pieces, and width of their vectors.
-        hidden_sizes: width of each layer, from the input upwards.
-        dropout: share of the units that are dropped from what each layer reads.
-        word_dropout: share of the vocabulary whose vectors are dropped in a step of training.
     """
 
     def __init__(
@@ -142,11 +111,7 @@ class RecurrentLanguageModel(HubModel):
             self.embedding.weight[PADDING_ID].zero_()
 
     def forward(self, tokens: Tensor, state: list | None = None) -> tuple[Tensor, list]:
-        """Predict the token after each of ``tokens`` [batch, time], which are padded at the end.
-
-        To read on, give the ``state`` that the last call returned: logits [batch, time, vocabulary_size],
-        and each layer's state.
-        """
+        """Logits [batch, time, vocabulary_size] of the token after each, and the state to read on from."""
         hidden_states, state = self.read(tokens, state)
         return self.predict(hidden_states), state
 
@@ -173,11 +138,8 @@ class TransformerLanguageModel(HubModel):
     """A stack of Transformer layers as a language model: GPT with a causal mask, BERT with a full one.
 
     With a causal mask a position sees itself and what stands before it (Radford et al. 2018); with a full
-    mask it sees the whole text (Devlin et al. 2019). The norm stands before each sub-layer, as in GPT-2.
+    mask it sees the whole text (Devlin et al. 2019). Each of its ``max_length`` places has a learned vector.
     Built in notebook 04, *One block, two masks*.
-
-    Each place of a text has a learned vector, up to ``max_length`` tokens. A width that does not fit the
-    heads is a ValueError.
     """
 
     def __init__(
@@ -196,7 +158,7 @@ class TransformerLanguageModel(HubModel):
         self.embedding = nn.Embedding(vocabulary_size, width)
         self.positions = nn.Embedding(max_length, width)
         self.layers = nn.ModuleList(
-            TransformerLayer(width, heads, feed_forward_size, dropout, norm_first=True, activation=F.gelu)
+            TransformerLayer(width, heads, feed_forward_size, dropout, activation=F.gelu)
             for _ in range(layers)
         )
         self.final_norm = nn.LayerNorm(width)
@@ -207,19 +169,10 @@ class TransformerLanguageModel(HubModel):
     def forward(
         self, tokens: Tensor, state: list | None = None, selected: Tensor | None = None
     ) -> tuple[Tensor, list | None]:
-        """Predict a token at each position: the next one if causal, else the one that stands there.
+        """Predict a token at each place of [batch, time]: the next one if causal, else the one there.
 
-        Args:
-            tokens: token ids [batch, time], padded at the end.
-            state: what an earlier call returned, to read on from there; for a causal model only.
-            selected: True where a prediction is wanted [batch, time]; None: everywhere.
-
-        Returns:
-            Logits [batch, time, vocabulary_size], or [selected places, vocabulary_size], and the new
-            state (None unless causal).
-
-        Raises:
-            ValueError: no matrix, a text longer than ``max_length``, or a state where there can be none.
+        Gives logits [batch, time, vocabulary_size], or [selected places, vocabulary_size], and a state from
+        which a causal model reads on. A text that is too long is a ValueError.
         """
         vectors, state = self.read(tokens, state)
         return self.predict(vectors if selected is None else vectors[selected]), state

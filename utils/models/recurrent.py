@@ -1,10 +1,8 @@
 """The recurrent encoder-decoder, with and without attention.
 
-One class serves both, so that the two differ in nothing but attention: the encoder, the decoder, their
-widths and the output layer are the same. What changes is the *context* that the decoder reads at each
-step. Without attention it is the encoder's last hidden state, always the same (Cho et al. 2014, section
-2.2). With attention it is a mixture of all of the encoder's states, mixed anew at each step (Bahdanau, Cho
-and Bengio 2015, section 3.1).
+One class serves both, so that the two differ in nothing but the *context* that the decoder reads at each
+step. Without attention it is always the encoder's last hidden state (Cho et al. 2014, section 2.2). With
+attention all of the encoder's states are mixed anew at each step (Bahdanau et al. 2015, section 3.1).
 """
 
 import torch
@@ -18,8 +16,8 @@ from utils.vocabulary import PADDING_ID
 class AdditiveAttention(nn.Module):
     """Bahdanau's attention: score(s, h) = v · tanh(W s + U h) (Bahdanau et al. 2015, appendix A.1.2).
 
-    The decoder state s asks, the encoder states h are looked at; the sizes are the widths of s, of h and of
-    the layer in which they are compared. Built in notebook 02, *One look, by hand*.
+    The decoder state s asks, and the encoder states h are looked at. Built in notebook 02, *One look, by
+    hand*.
     """
 
     def __init__(self, query_size: int, value_size: int, attention_size: int):
@@ -33,16 +31,11 @@ class AdditiveAttention(nn.Module):
         return self.key_projection(values)  # [batch, source, attention_size]
 
     def forward(self, query: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Weigh the values for one decoder step.
+        """Mix the values [batch, source, value_size] for one decoder step.
 
-        Args:
-            query: decoder state before the step, [batch, query_size].
-            keys: ``project_keys(values)``, [batch, source, attention_size].
-            values: encoder states, [batch, source, value_size].
-            mask: True where there is a token, [batch, source].
-
-        Returns:
-            The context [batch, value_size], and the weights [batch, source], which sum to 1.
+        The query [batch, query_size] is the decoder state before the step, the keys are
+        ``project_keys(values)``, and the mask [batch, source] is True where there is a token. Gives the
+        context [batch, value_size], and the weights [batch, source], which sum to 1.
         """
         hidden = torch.tanh(self.query_projection(query).unsqueeze(1) + keys)
         scores = self.score(hidden).squeeze(-1)  # [batch, source]
@@ -52,17 +45,9 @@ class AdditiveAttention(nn.Module):
 
 
 class RecurrentTranslationModel(HubModel):
-    """A pair of gated recurrent networks that reads one sentence and writes another.
+    """A pair of gated recurrent networks; built in notebook 01, *The pair*.
 
-    Built in notebook 01, *The pair*; its attention in notebook 02, *One look, by hand*.
-
-    Args:
-        source_vocabulary_size, target_vocabulary_size: number of pieces on either side.
-        attention: whether the decoder mixes all encoder states anew at each step.
-        embedding_size, hidden_size: width of a token vector, and of a state on either side; an odd
-            ``hidden_size`` for two directions is a ValueError.
-        bidirectional: whether half of the encoder's width reads the sentence from its end.
-        dropout: share of the units that are dropped in training.
+    Half of a bidirectional encoder's width reads the sentence from its end: an odd one is a ValueError.
     """
 
     def __init__(
@@ -102,22 +87,16 @@ class RecurrentTranslationModel(HubModel):
     def forward(self, source: Tensor, target_in: Tensor) -> Tensor:
         """Predict every next token at once, given the true tokens before it (teacher forcing).
 
-        Args:
-            source: token ids [batch, source], padded at the end.
-            target_in: token ids [batch, target], beginning with the start token.
-
-        Returns:
-            Logits [batch, target, target_vocabulary_size] of the token after each of ``target_in``.
+        Gives logits [batch, target, target_vocabulary_size] of the token after each of ``target_in``
+        [batch, target], which begins with ``<s>``.
         """
         return self.decode(target_in, self.encode(source))[0]
 
     def encode(self, source: Tensor) -> dict[str, Tensor]:
-        """Read the source sentences.
+        """Read sentences [batch, source], padded at the end: what the decoder may look at.
 
-        Returns:
-            What the decoder may look at, tensors with the batch first: ``last`` [batch, hidden_size], the
-            encoder's last hidden state, and with attention also ``states`` and ``keys``
-            [batch, source, hidden_size] and ``mask`` [batch, source].
+        That is ``last`` [batch, hidden_size], the encoder's last hidden state, and with attention also
+        ``states`` and ``keys`` [batch, source, hidden_size] and ``mask`` [batch, source].
         """
         mask = source != PADDING_ID
         embedded = self.dropout(self.source_embedding(source))  # [batch, source, embedding_size]
@@ -128,20 +107,17 @@ class RecurrentTranslationModel(HubModel):
         memory = {"last": torch.cat(list(last), dim=-1)}  # [batch, hidden_size]
         if self.attention is not None:
             unpacked = nn.utils.rnn.pad_packed_sequence(states, True, total_length=source.size(1))[0]
-            keys = self.attention.project_keys(unpacked)
-            memory |= {"states": unpacked, "keys": keys, "mask": mask}  # states: [batch, source, hidden_size]
+            memory |= {"states": unpacked, "keys": self.attention.project_keys(unpacked), "mask": mask}
         return memory
 
     def start(self, memory: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The decoder's state before the first step, with the batch first."""
-        return {"hidden": torch.tanh(self.bridge(memory["last"]))}  # [batch, hidden_size]
+        """The decoder's state [batch, hidden_size] before the first step."""
+        return {"hidden": torch.tanh(self.bridge(memory["last"]))}
 
     def decode(self, target_in: Tensor, memory: dict[str, Tensor]) -> tuple[Tensor, Tensor | None]:
-        """Run the decoder over given tokens.
+        """Logits [batch, target, target_vocabulary_size] and attention weights [batch, target, source].
 
-        Returns:
-            Logits [batch, target, target_vocabulary_size] and attention weights [batch, target, source]
-            (None without attention), both in rows of the predicted token.
+        Both are in rows of the predicted token; without attention, the weights are None.
         """
         embedded = self.dropout(self.target_embedding(target_in))  # [batch, target, embedding_size]
         hidden = self.start(memory)["hidden"].unsqueeze(0)  # [1, batch, hidden_size]
@@ -161,16 +137,10 @@ class RecurrentTranslationModel(HubModel):
     def step(
         self, token: Tensor, state: dict[str, Tensor], memory: dict[str, Tensor]
     ) -> tuple[Tensor, dict[str, Tensor], Tensor | None]:
-        """Decode one token, as in translating: what was written last is what is read next.
+        """Decode one token, as in translating: the ``token`` [batch] that was written last is read next.
 
-        Args:
-            token: ids of the previous tokens, [batch].
-            state: what ``start`` or the last ``step`` returned.
-            memory: what ``encode`` returned.
-
-        Returns:
-            Logits [batch, target_vocabulary_size], the new state, and the attention weights of the
-            predicted token [batch, source] (None without attention).
+        Gives logits [batch, target_vocabulary_size], the state for the next step, and the attention
+        weights of the predicted token [batch, source], or None.
         """
         embedded = self.target_embedding(token).unsqueeze(1)  # [batch, 1, embedding_size]
         output, hidden, context, weights = self._advance(embedded, state["hidden"].unsqueeze(0), memory)
@@ -178,7 +148,7 @@ class RecurrentTranslationModel(HubModel):
         return logits, {"hidden": hidden.squeeze(0)}, weights
 
     def _advance(self, embedded, hidden, memory):
-        # The state *before* the step asks: it has not seen the token that is about to be predicted.
+        # The state before the step asks: it has not seen the token that is about to be predicted.
         context, weights = memory["last"], None
         if self.attention is not None:
             seen = memory["keys"], memory["states"], memory["mask"]

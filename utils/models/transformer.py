@@ -1,7 +1,6 @@
 """The Transformer, encoder and decoder (Vaswani et al. 2017), built in notebook 02, *The Transformer*.
 
-Every position looks at all others of its layer at once. A mask is True where a position may be looked at,
-and has a shape that fits [batch, heads, queries, keys].
+A mask is True where a position may be looked at, and has a shape that fits [batch, heads, queries, keys].
 """
 
 import math
@@ -24,8 +23,7 @@ def causal_mask(length: int, device: torch.device | None = None) -> Tensor:
 def sinusoidal_positions(length: int, width: int, device: torch.device | None = None) -> Tensor:
     """A vector for each position, [length, width] (section 3.5), built in *Self-attention, by hand*.
 
-    Sines in the even columns and cosines in the odd ones, with wavelengths from 2π to 10,000 · 2π. An odd
-    width is a ValueError.
+    Sines in the even columns, cosines in the odd ones. An odd width is a ValueError.
     """
     if width % 2:
         raise ValueError(f"sinusoidal positions need an even width, not {width}")
@@ -39,13 +37,7 @@ def scaled_dot_product_attention(
 ) -> tuple[Tensor, Tensor]:
     """softmax(Q Kᵀ / √d) V (equation 1), built in *Self-attention, by hand*.
 
-    Args:
-        queries: [..., queries, d].
-        keys, values: [..., keys, d].
-        mask: True where a query may look; None hides nothing.
-
-    Returns:
-        The mixed values [..., queries, d], and the weights [..., queries, keys], whose rows sum to 1.
+    Gives the mixed values [..., queries, d], and the weights [..., queries, keys], whose rows sum to 1.
     """
     scores = queries @ keys.transpose(-2, -1) / math.sqrt(queries.size(-1))  # [..., queries, keys]
     if mask is not None:
@@ -57,8 +49,7 @@ def scaled_dot_product_attention(
 class MultiHeadAttention(nn.Module):
     """Attention with several heads (section 3.2.2), built in *Self-attention, by hand*.
 
-    Each head is ``width / heads`` wide and has its own queries, keys and values; a width that the heads
-    cannot share evenly is a ValueError.
+    Each head is ``width / heads`` wide; a width that the heads cannot share evenly is a ValueError.
     """
 
     def __init__(self, width: int, heads: int):
@@ -95,9 +86,9 @@ class MultiHeadAttention(nn.Module):
 class TransformerLayer(nn.Module):
     """One layer of the encoder; with ``cross_attention``, one of the decoder (section 3.1).
 
-    Self-attention, then attention to the encoder's output if there is one, then the feed-forward network
-    with its ``activation``: each is added to its own input, which a layer norm evens out. The norm stands
-    after the addition, as in the paper, or with ``norm_first`` before each part (Xiong et al. 2020).
+    Self-attention, attention to the encoder's output, the feed-forward network: each is added to its own
+    input. The layer norm stands before each of them, which trains more easily than the paper's norm after
+    the addition (Xiong et al. 2020).
     """
 
     def __init__(
@@ -106,17 +97,15 @@ class TransformerLayer(nn.Module):
         heads: int,
         feed_forward_size: int,
         dropout: float,
-        norm_first: bool,
         cross_attention: bool = False,
         activation: Callable[[Tensor], Tensor] = F.relu,
     ):
         super().__init__()
-        self.norm_first = norm_first
         self.activation = activation
         self.self_attention = MultiHeadAttention(width, heads)
         self.self_attention_norm = nn.LayerNorm(width)
-        self.cross_attention = MultiHeadAttention(width, heads) if cross_attention else None
-        self.cross_attention_norm = nn.LayerNorm(width) if cross_attention else None
+        self.cross_attention: Any = MultiHeadAttention(width, heads) if cross_attention else None
+        self.cross_attention_norm: Any = nn.LayerNorm(width) if cross_attention else None
         self.expand = nn.Linear(width, feed_forward_size)
         self.contract = nn.Linear(feed_forward_size, width)
         self.feed_forward_norm = nn.LayerNorm(width)
@@ -130,45 +119,33 @@ class TransformerLayer(nn.Module):
         memory: tuple[Tensor, Tensor] | None = None,
         memory_mask: Tensor | None = None,
     ) -> tuple[Tensor, tuple[Tensor, Tensor], Tensor, Tensor | None]:
-        """Run the layer.
+        """Run the layer over [batch, length, width].
 
         Args:
-            inputs: [batch, length, width].
             mask, memory_mask: where self-attention and attention to the encoder may look.
-            past: keys and values of earlier positions, from the last call, or None.
+            past: keys and values of earlier positions, from the last call.
             memory: keys and values of the encoder's output, from ``cross_attention.project_keys``.
 
         Returns:
-            The outputs [batch, length, width], the keys and values of all positions so far, and the
-            weights of self-attention and of attention to the encoder (None without it).
+            The outputs, keys and values of all positions so far, and the weights of both attentions.
         """
-        vectors = self._before(inputs, self.self_attention_norm)
+        vectors = self.self_attention_norm(inputs)
         keys, values = self.self_attention.project_keys(vectors)
         if past is not None:
             keys, values = torch.cat([past[0], keys], dim=2), torch.cat([past[1], values], dim=2)
         mixed, self_weights = self.self_attention(vectors, keys, values, mask)
-        outputs, cross_weights = self._after(inputs, mixed, self.self_attention_norm), None
-        if self.cross_attention is not None and memory is not None:
-            vectors = self._before(outputs, self.cross_attention_norm)
+        outputs, cross_weights = inputs + self.dropout(mixed), None
+        if memory is not None:
+            vectors = self.cross_attention_norm(outputs)
             mixed, cross_weights = self.cross_attention(vectors, *memory, memory_mask)
-            outputs = self._after(outputs, mixed, self.cross_attention_norm)
-        hidden = self.activation(self.expand(self._before(outputs, self.feed_forward_norm)))
-        outputs = self._after(outputs, self.contract(self.dropout(hidden)), self.feed_forward_norm)
+            outputs = outputs + self.dropout(mixed)
+        hidden = self.activation(self.expand(self.feed_forward_norm(outputs)))
+        outputs = outputs + self.dropout(self.contract(self.dropout(hidden)))
         return outputs, (keys, values), self_weights, cross_weights
-
-    def _before(self, vectors, norm):
-        return norm(vectors) if self.norm_first else vectors
-
-    def _after(self, vectors, added, norm):
-        added = vectors + self.dropout(added)
-        return added if self.norm_first else norm(added)
 
 
 def initialize_weights(model: nn.Module, width: int) -> None:
-    """Draw a Transformer's random weights: projections as Glorot and Bengio (2010), embeddings normal.
-
-    A vector of an embedding has a length of about 1, that of padding is 0.
-    """
+    """Draw projections as Glorot and Bengio (2010), and token vectors with a length of about 1."""
     for module in model.modules():
         if isinstance(module, nn.Linear):
             nn.init.xavier_uniform_(module.weight)
@@ -183,10 +160,9 @@ def initialize_weights(model: nn.Module, width: int) -> None:
 class TransformerTranslationModel(HubModel):
     """A Transformer that reads one sentence and writes another (Vaswani et al. 2017, section 3).
 
-    Its methods are those of ``RecurrentTranslationModel``, where their arguments are explained. Both sides
-    have as many layers, and the attention that is given out is that of one decoder layer to the source,
-    averaged over its heads: the ``alignment_layer``, counted from 0. A width that does not fit the heads,
-    or a layer that does not exist, is a ValueError.
+    Its methods are those of ``RecurrentTranslationModel``. The attention that it gives out is that of one
+    decoder layer to the source, averaged over its heads: the ``alignment_layer``, counted from 0. One that
+    does not exist is a ValueError, as is a width that does not fit the heads.
     """
 
     def __init__(
@@ -198,7 +174,6 @@ class TransformerTranslationModel(HubModel):
         layers: int = 3,
         feed_forward_size: int = 384,
         dropout: float = 0.3,
-        norm_first: bool = True,
         alignment_layer: int = 1,
     ):
         super().__init__()
@@ -207,14 +182,11 @@ class TransformerTranslationModel(HubModel):
         self.alignment_layer = alignment_layer
         self.source_embedding = nn.Embedding(source_vocabulary_size, width, padding_idx=PADDING_ID)
         self.target_embedding = nn.Embedding(target_vocabulary_size, width, padding_idx=PADDING_ID)
-        sizes = (width, heads, feed_forward_size, dropout, norm_first)
+        sizes = (width, heads, feed_forward_size, dropout)
         self.encoder = nn.ModuleList(TransformerLayer(*sizes) for _ in range(layers))
-        self.decoder: Any = nn.ModuleList(
-            TransformerLayer(*sizes, cross_attention=True) for _ in range(layers)
-        )
+        self.decoder: Any = nn.ModuleList(TransformerLayer(*sizes, True) for _ in range(layers))
         # With the norm first, nothing evens out the sum that leaves the last layer.
-        self.encoder_norm = nn.LayerNorm(width) if norm_first else nn.Identity()
-        self.decoder_norm = nn.LayerNorm(width) if norm_first else nn.Identity()
+        self.encoder_norm, self.decoder_norm = nn.LayerNorm(width), nn.LayerNorm(width)
         # The projection to the vocabulary shares its weights with the target embedding (section 3.4).
         self.output_bias = nn.Parameter(torch.zeros(target_vocabulary_size))
         self.dropout = nn.Dropout(dropout)
@@ -225,21 +197,17 @@ class TransformerTranslationModel(HubModel):
         return self.decode(target_in, self.encode(source))[0]
 
     def encode(self, source: Tensor) -> dict[str, Tensor]:
-        """What the decoder may look at, with the batch first.
+        """The ``mask`` [batch, source], and each decoder layer's ``keys`` and ``values`` of the source.
 
-        ``keys`` and ``values`` [batch, layers, heads, source, width / heads], one for each decoder layer,
-        and ``mask`` [batch, source].
+        These are tensors [batch, layers, heads, source, width / heads].
         """
         states, mask, _ = self._read(source)
-        return self._remember(states, mask)
-
-    def _remember(self, states, mask):
         pairs = [layer.cross_attention.project_keys(states) for layer in self.decoder]
         keys, values = (torch.stack(tensors, dim=1) for tensors in zip(*pairs, strict=True))
         return {"keys": keys, "values": values, "mask": mask}
 
     def start(self, memory: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The decoder's state before the first step: no keys and values yet, the batch first."""
+        """The decoder's state before the first step: no keys and values yet."""
         batch, layers, heads, _, size = memory["keys"].shape
         nothing = memory["keys"].new_empty(batch, layers, heads, 0, size)
         return {"keys": nothing, "values": nothing}
@@ -260,15 +228,10 @@ class TransformerTranslationModel(HubModel):
         return logits[:, 0], state, weights[self.alignment_layer].mean(dim=1)[:, 0]
 
     def attention_maps(self, source: Tensor, target_in: Tensor) -> dict[str, list[Tensor]]:
-        """The weights of all layers and heads: for each layer a tensor [batch, heads, queries, keys].
-
-        Three lists: "encoder", "decoder" (self-attention) and "cross" (the decoder looks at the encoder).
-        """
-        states, source_mask, encoder_weights = self._read(source)
-        memory = self._remember(states, source_mask)
+        """Lists "encoder", "decoder" and "cross": a layer's weights are [batch, heads, queries, keys]."""
         mask = causal_mask(target_in.size(1), target_in.device)
-        _, _, self_weights, cross_weights = self._write(target_in, memory, mask)
-        return {"encoder": encoder_weights, "decoder": self_weights, "cross": cross_weights}
+        _, _, self_weights, cross_weights = self._write(target_in, self.encode(source), mask)
+        return {"encoder": self._read(source)[2], "decoder": self_weights, "cross": cross_weights}
 
     def _embed(self, tokens, embedding, first=0):
         width, last = embedding.embedding_dim, first + tokens.size(1)
