@@ -14,7 +14,7 @@ from torch import Tensor
 
 from utils.models.language_models import RecurrentLanguageModel, TransformerLanguageModel
 from utils.pretrained import CheckpointError, load_network, open_checkpoint, package_file, save_checkpoint
-from utils.tokens import check_count, check_texts, encode_texts, load_tokenizer, pad, sorted_batches
+from utils.tokens import check_count, encode_texts, load_tokenizer, pad, sorted_batches
 from utils.vocabulary import *  # noqa: F403
 
 NETWORKS = {network.__name__: network for network in (RecurrentLanguageModel, TransformerLanguageModel)}
@@ -40,10 +40,9 @@ class LanguageModel:
         return results
 
     def perplexity(self, texts: Sequence[str]) -> float:
-        """Perplexity per word: e to the mean negative log-probability of a word.
+        """Perplexity per word that spaces separate: e to the mean negative log-probability of a word.
 
-        Words are what spaces separate, so models with other pieces can be compared. Choosing blindly among
-        n words gives n. Taught in notebook 03, *The labels are in the text: language modelling*.
+        Taught in notebook 03, *The labels are in the text: language modelling*.
         """
         nats = -sum(row.sum().item() for row in self.log_probabilities(texts))
         return float(torch.tensor(nats / sum(len(text.split()) for text in texts)).exp())
@@ -105,8 +104,8 @@ class LanguageModel:
 def load_language_model(name: str | Path, **overrides: Any) -> LanguageModel:
     """Load a causal language model, which ``find_folder`` finds, in evaluation mode.
 
-    The ``overrides`` are arguments of the network that may differ, such as ``dropout``. A
-    ``CheckpointError`` says that the folder is missing, damaged, or holds another kind of model.
+    The ``overrides`` are arguments of the network that may differ, such as ``dropout``. A checkpoint that is
+    missing, damaged or of another kind is a ``CheckpointError``.
     """
     folder, config = open_checkpoint(name, NETWORKS, "language model")
     if config.get("causal") is False:
@@ -138,17 +137,17 @@ class MaskedLanguageModel:
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text, framed; a control token other than ``[MASK]`` is a ValueError."""
-        check_texts(texts)
+        ids = encode_texts(self.tokenizer.backend_tokenizer, texts)
         for position, text in enumerate(texts):
             if found := [t for t in self.tokenizer.all_special_tokens if t in text and t != MASK]:
                 raise ValueError(f"text {position} has the control token {found[0]}; only {MASK} may be used")
-        return encode_texts(self.tokenizer.backend_tokenizer, texts)
+        return ids
 
     def logits_at(self, inputs: Tensor, selected: Tensor) -> Tensor:
-        """Logits [selected places, vocabulary_size] of what stands at the places selected in ``inputs``.
+        """Logits [selected places, vocabulary_size] of what stands where ``selected`` is True.
 
-        These are token ids [batch, time], with ``[MASK]`` where the model shall guess; ``selected`` is True
-        at the places that are asked for. A text that is too long for the model is a ValueError.
+        The inputs are token ids [batch, time], with ``[MASK]`` where the model shall guess; a text that is
+        too long for it is a ValueError.
         """
         length = inputs.size(1)
         if length > self.max_length:
@@ -160,7 +159,7 @@ class MaskedLanguageModel:
 
     @torch.no_grad()
     def log_probabilities_at(self, inputs: Tensor, selected: Tensor) -> Tensor:
-        """The same as log-probabilities, in nats, in evaluation mode."""
+        """Log-probabilities in place of ``logits_at``, in nats, in evaluation mode."""
         self.model.eval()
         return self.logits_at(inputs, selected).float().log_softmax(dim=-1)
 
@@ -224,11 +223,7 @@ class MaskedLanguageModel:
 
 
 def minilm_for_filling() -> MaskedLanguageModel:
-    """MiniLM as a ``BertForMaskedLM`` that has yet to learn to fill gaps.
-
-    MiniLM was published without the layers that guess words. Its embedding is used a second time for that, as
-    BERT does, with nothing in between.
-    """
+    """MiniLM as a ``BertForMaskedLM`` that has yet to learn to fill gaps; its embedding guesses words."""
     from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast
 
     file = package_file("minilm")
@@ -242,10 +237,9 @@ def minilm_for_filling() -> MaskedLanguageModel:
 
 
 def load_masked_language_model(name: str | Path) -> MaskedLanguageModel:
-    """Load a masked language model, which ``find_folder`` finds, in evaluation mode.
+    """Load a masked language model as ``load_language_model`` loads a causal one.
 
-    A checkpoint of BERT's kind holds only the weights that differ from MiniLM's. A ``CheckpointError`` says
-    that it or MiniLM's package is missing or damaged, or that it holds another kind of model.
+    A checkpoint of BERT's kind holds only the weights that differ from MiniLM's.
     """
     types = ("BertForMaskedLM", "TransformerLanguageModel")
     folder, config = open_checkpoint(name, types, "masked language model")

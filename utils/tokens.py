@@ -26,7 +26,7 @@ _APOSTROPHES = {
     "fr": (r"(?<=\w') ", "merged_with_previous"),  # but "aujourd'hui" is one word
 }
 _APOSTROPHE = Regex("(?<!ujourd)'")
-# Format and control characters, such as a byte order mark, a soft hyphen or a space of no width.
+# Format and control characters, such as a byte order mark or a soft hyphen.
 INVISIBLE = normalizers.Replace(Regex(r"[\p{Cf}\p{Cc}\x{34F}\x{FE00}-\x{FE0F}&&[^\s]]"), "")
 _SPELLING = [INVISIBLE, normalizers.NFC(), normalizers.Replace("’", "'")]
 
