@@ -253,7 +253,7 @@ def large_corpus(corpus: str, held_out: int = 500, validating: int = 40) -> dict
 
     articles, imdb = list(load_wikipedia()["text"]), load_imdb()
     reviews = [plain(text) for split in ("train", "unsupervised") for text in imdb[split]["text"]]
-    tests = set(range(0, len(articles), max(1, len(articles) // held_out))[:held_out])
+    tests = set(range(0, len(articles), max(2, len(articles) // held_out))[:held_out])
     parts = {
         "wikipedia": (
             [text for i, text in enumerate(articles) if i not in tests],
