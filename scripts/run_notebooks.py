@@ -65,6 +65,7 @@ def execute(path: Path, output_folder: Path, timeout: float = 600) -> dict:
         timeout=timeout,
         extra_arguments=["--log-level=ERROR"],
         record_timing=False,
+        coalesce_streams=True,  # what a cell prints is one output, however long it took
         resources={"metadata": {"path": str(path.parent)}},
         on_cell_start=start_watch,
     )

@@ -366,11 +366,26 @@ def test_cells_print_results_and_no_booleans(path):
 
 
 @every_notebook
+def test_texts_show_no_pictures_of_other_folders(path):
+    """JupyterLab that was started in `notebooks/` does not serve them; `show_figure` stores what it shows."""
+    assert [cell.id for cell in read(path).cells if "](../imgs/" in cell.source] == []
+
+
+@every_notebook
+def test_cells_that_only_draw_are_folded(path):
+    for cell in code_cells(path):
+        if cell.metadata.get("jupyter", {}).get("source_hidden"):
+            assert cell.source.startswith("# Draws "), cell.source
+
+
+@every_notebook
 def test_every_picture_says_what_is_seen(path):
     for cell in code_cells(path):
         for output in cell.outputs:
-            if "image/png" in output.get("data", {}):
-                assert len(output.metadata["image/png"]["alt"]) >= 60, cell.source
+            data = output.get("data", {})
+            assert "image/png" not in data, cell.source  # JupyterLab shows no alt text of those
+            for alt in re.findall('<img alt="([^"]*)"', data.get("text/html", "")):
+                assert len(alt) >= 60, cell.source
 
 
 def test_claims_and_notebooks_agree():
