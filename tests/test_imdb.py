@@ -6,13 +6,14 @@ import pytest
 from datasets import Dataset, DatasetDict
 from transformers import BertConfig, BertModel, LlamaConfig, LlamaModel
 
-from scripts.experiments import imdb_draws, imdb_sweep, imdb_transformers
+from scripts.experiments import cards, imdb_draws, imdb_sweep, imdb_transformers
 from scripts.experiments.imdb_sweep import OFF, Recipe, Settings, found, rate, runs, shorten, sweep
 from scripts.settings import LanguageModelTraining, Places
+from scripts.tables import write_settings
 from scripts.train import fit, large_corpus
-from utils import features, loaders
+from utils import features, loaders, pretrained
 from utils.features import load_features
-from utils.loaders import load_results
+from utils.loaders import load_results, load_settings
 from utils.texts import load_language_model
 
 LABELS = np.array([0] * 12_500 + [1] * 12_500)
@@ -230,3 +231,34 @@ def test_large_corpora_are_split(tmp_path, monkeypatch):
             LanguageModelTraining(corpus="wikipedia", limit=1, **tiny, **sizes),
             Places(str(tmp_path / "c"), str(tmp_path / "d")),
         )
+
+
+@pytest.mark.slow
+def test_a_language_model_is_measured_before_and_after(small_imdb, tmp_path, monkeypatch):
+    texts = ["The film was lovely and the actors were great.", "The town has a church."] * 6
+    monkeypatch.setattr(pretrained, "CHECKPOINTS", tmp_path)
+    for place in ("scripts.train.large_corpus", "scripts.experiments.cards.language_model_texts"):
+        monkeypatch.setattr(place, lambda corpus: {"train": texts, "validation": texts[:2], "test": texts})
+    entry = {"texts": 12, "words": 84, "generations": [{"prompt": "the film", "seed": 1}]}
+    write_settings("language-models", {"wikipedia": entry, "imdb": entry})
+    tiny = {"epochs": 4, "batch_size": 2, "window": 8, "stateful": True, "learning_rate": 1e-2}
+    sizes = {"vocabulary_size": 120, "embedding_size": 8, "hidden_sizes": [12, 8]}
+    for corpus, options in (
+        ("wikipedia", sizes),
+        ("imdb", {"start": str(tmp_path / "language-model-wikipedia")}),
+    ):
+        name = f"language-model-{corpus}"
+        settings = LanguageModelTraining(corpus=corpus, **tiny, **options)
+        fit(settings, Places(str(tmp_path / name), str(tmp_path / "state" / name)))
+        cards.describe_imdb_language_model(name)
+    found = load_settings("language-models")
+    assert found["wikipedia"]["perplexity"]["imdb"]["after"] == found["imdb"]["perplexity"]["imdb"]["before"]
+    figures = found["imdb"]["perplexity"]["imdb"]
+    assert figures["after"] < figures["before"]
+    assert figures["words"] == 84
+    assert found["imdb"]["generations"][0]["text"].startswith("the film")
+    card = (tmp_path / "language-model-imdb" / "README.md").read_text(encoding="utf-8")
+    assert (
+        f"| the 25,000 test reviews of IMDb | 84 | {figures['before']:,.0f} | {figures['after']:,.0f} |"
+        in card
+    )
