@@ -32,7 +32,8 @@ def fit_stateful(
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ValueError("a model that keeps its state is trained in one process")
-    ids = [np.array(row, dtype=np.int32) for row in language_model.encode(texts)]
+    parts = [texts[start : start + 1000] for start in range(0, len(texts), 1000)]  # all would fill memory
+    ids = [np.array(row, dtype=np.int32) for part in parts for row in language_model.encode(part)]
     if sum(map(len, ids)) < batch_size * (window + 1):
         raise ValueError(f"{batch_size} rows with windows of {window} need more text")
     state = None

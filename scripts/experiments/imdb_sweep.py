@@ -122,7 +122,9 @@ class Reviews:
         language_model = load_language_model("language-model-imdb")
         self.ids, self.labels = {}, {}
         for split in ("train", "test"):
-            encoded = language_model.encode([plain(text) for text in imdb[split]["text"]])
+            texts = [plain(text) for text in imdb[split]["text"]]
+            parts = [texts[start : start + 1000] for start in range(0, len(texts), 1000)]
+            encoded = (row for part in parts for row in language_model.encode(part))
             self.ids[split] = [shorten(row, settings.first, settings.last) for row in encoded]
             self.labels[split] = np.array(imdb[split]["label"])
 
