@@ -12,9 +12,10 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from utils.inputs import check_count, load_tokenizer, pad, sorted_batches
 from utils.models.language_models import RecurrentLanguageModel, TransformerLanguageModel
 from utils.pretrained import CheckpointError, load_network, open_checkpoint, package_file, save_checkpoint
-from utils.tokens import check_count, encode_texts, load_tokenizer, pad, sorted_batches
+from utils.tokens import encode_texts
 from utils.vocabulary import *  # noqa: F403
 
 NETWORKS = {network.__name__: network for network in (RecurrentLanguageModel, TransformerLanguageModel)}

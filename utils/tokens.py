@@ -5,12 +5,10 @@ put together again. Punctuation is always a piece of its own, and so are the two
 "man's": that way every piece belongs to exactly one word of an alignment.
 """
 
-# ruff: noqa: F405 (the names in capitals are those of utils.vocabulary)
+# ruff: noqa: F405 (what is not defined here is in utils.inputs and utils.vocabulary)
 
 import warnings
 from collections.abc import Iterable, Sequence
-from numbers import Integral
-from pathlib import Path
 
 import numpy
 import torch
@@ -18,7 +16,8 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalize
 from tokenizers import processors as post
 from tokenizers.trainers import BpeTrainer, WordLevelTrainer
 
-from utils.vocabulary import *  # noqa: F403 (they are looked for here, too)
+from utils.inputs import *  # noqa: F403 (what it has is looked for here, too)
+from utils.vocabulary import *  # noqa: F403
 
 # Where the apostrophe belongs: French elision ends a word with it, the English genitive begins one.
 _APOSTROPHES = {
@@ -26,8 +25,6 @@ _APOSTROPHES = {
     "fr": (r"(?<=\w') ", "merged_with_previous"),  # but "aujourd'hui" is one word
 }
 _APOSTROPHE = Regex("(?<!ujourd)'")
-# Format and control characters, such as a byte order mark or a soft hyphen.
-INVISIBLE = normalizers.Replace(Regex(r"[\p{Cf}\p{Cc}\x{34F}\x{FE00}-\x{FE0F}&&[^\s]]"), "")
 _SPELLING = [INVISIBLE, normalizers.NFC(), normalizers.Replace("’", "'")]
 
 
@@ -96,34 +93,7 @@ def _trained(tokenizer, sentences, trainer):
         single=f"{START} $A {END}", special_tokens=[(START, START_ID), (END, END_ID)]
     )
     tokenizer.train_from_iterator(sentences, trainer)
-    return _reading_signs_as_text(tokenizer)
-
-
-def _reading_signs_as_text(tokenizer):
-    """A "<pad>" that a reader writes is text; only ``[MASK]`` keeps its meaning."""
-    tokenizer.encode_special_tokens = tokenizer.token_to_id(MASK) is None
-    return tokenizer
-
-
-def load_tokenizer(path: str | Path) -> Tokenizer:
-    """Read a tokeniser of this project from its JSON file."""
-    return _reading_signs_as_text(Tokenizer.from_file(str(path)))
-
-
-def check_texts(texts: Sequence, name: str = "text") -> None:
-    """Refuse a text that is no string (TypeError) or empty (ValueError), by name and place."""
-    for position, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise TypeError(f"{name} {position} must be a string, not {type(text).__name__}: {text!r}")
-        if not INVISIBLE.normalize_str(text).strip():
-            raise ValueError(f"{name} {position} is empty; give at least one word")
-
-
-def check_count(name: str, value: int, most: int | None = None) -> None:
-    """Refuse an argument that is no integer from 1 to ``most`` (None: no limit) with a ValueError."""
-    if not isinstance(value, Integral) or value < 1 or (most is not None and value > most):
-        limit = "of at least 1" if most is None else f"from 1 to {most}"
-        raise ValueError(f"{name} must be an integer {limit}, not {value!r}")
+    return reading_signs_as_text(tokenizer)
 
 
 def encode_texts(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
@@ -141,13 +111,6 @@ def encode_texts(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
     return [encoding.ids for encoding in encodings]
 
 
-def pad(sequences: Sequence, padding_id: int = PADDING_ID) -> torch.Tensor:
-    """Stack lists of token ids into one tensor of shape [batch, longest], filled up at the end."""
-    return torch.nn.utils.rnn.pad_sequence(
-        [torch.as_tensor(sequence) for sequence in sequences], batch_first=True, padding_value=padding_id
-    )
-
-
 def bucketed_batches(
     lengths: Sequence, batch_size: int, seed: int | list[int], batches_per_bucket: int = 50
 ) -> list[list[int]]:
@@ -163,13 +126,6 @@ def bucketed_batches(
         bucket = sorted(order[start : start + bucket_size].tolist(), key=lambda index: lengths[index])
         batches += [bucket[i : i + batch_size] for i in range(0, len(bucket), batch_size)]
     return [batches[i] for i in generator.permutation(len(batches))]
-
-
-def sorted_batches(lengths: Sequence[int], batch_size: int) -> list[list[int]]:
-    """Cut examples into batches of nearly equal length, shortest first: lists of indices."""
-    check_count("batch_size", batch_size)
-    order = sorted(range(len(lengths)), key=lambda index: lengths[index])
-    return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
 
 
 def translation_batches(

@@ -13,8 +13,8 @@ from huggingface_hub import ModelHubMixin
 from tokenizers import Encoding, Tokenizer
 from tokenizers.models import WordLevel
 
+from utils.inputs import check_count, check_texts, load_tokenizer, pad, sorted_batches
 from utils.pretrained import load_network, open_checkpoint, save_checkpoint
-from utils.tokens import check_count, check_texts, load_tokenizer, pad, sorted_batches
 from utils.vocabulary import END_ID, PADDING_ID, SPECIAL_TOKENS, START_ID, UNKNOWN_ID, WORD_SIGN
 
 # The networks, and their modules: a checkpoint loads the one that it needs.
