@@ -275,6 +275,30 @@ def test_the_stepper_refuses_what_the_translator_refuses():
         explore_steps(SimpleNamespace(model=None), "x", alt="x")
 
 
+def test_the_translator_of_the_site_has_the_numbers_of_the_checkpoint(tmp_path):
+    import base64
+
+    from safetensors.numpy import load_file
+
+    from scripts.site_translator import NAME, write_translator
+    from utils.pretrained import CHECKPOINTS
+
+    text = write_translator(tmp_path, "<a href='index.html'>Start</a>").read_text(encoding="utf-8")
+    assert "[[" not in text
+    assert "<a href='index.html'>Start</a>" in text
+    model = json.loads(
+        (tmp_path / "translator-weights.js").read_text(encoding="utf-8")[len("const MODEL = ") : -2]
+    )
+    numbers = numpy.frombuffer(base64.b64decode(model["weights"]), dtype="<f2")
+    for name, tensor in load_file(CHECKPOINTS / NAME / "model.safetensors").items():
+        start, *shape = model["tensors"][name]
+        assert (numbers[start : start + tensor.size].reshape(shape) == tensor).all()
+    words = [model["source"][i] for i in model["known"]]
+    assert "Area" in words
+    assert "<s>" not in words
+    assert "Transformers" not in words  # of another theme
+
+
 def test_a_box_takes_texts_says_errors_and_recovers(monkeypatch):
     import IPython.display
     import ipywidgets

@@ -114,7 +114,7 @@ def test_alignment_answers_to_pointer_keys_and_buttons(explorer, visit):
 
 
 def test_attention_follows_the_query(explorer, visit):
-    numbers = explorer.locator("code").first
+    numbers = explorer.locator("samp").first
     before = numbers.inner_text()
     explorer.get_by_text("coat", exact=True).first.click()
     assert said(explorer).startswith("“coat” looks at")
@@ -222,7 +222,8 @@ def notebook(laboratory):
     """The address of a notebook with all explorers and a box, not yet run."""
     address = laboratory(".")
     content = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in CELLS])
-    content["metadata"]["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
+    kernel = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
+    content["metadata"] |= {"kernelspec": kernel, "language_info": {"name": "python"}}
     body = json.dumps({"type": "notebook", "format": "json", "content": content}).encode()
     request = urllib.request.Request(f"{address}/api/contents/explorers.ipynb", body, method="PUT")
     urllib.request.urlopen(request)
@@ -233,8 +234,9 @@ def test_jupyterlab_runs_them_keeps_its_cells_and_takes_texts(notebook, visit):
     page = visit.page
     page.goto(notebook)
     page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
-    page.wait_for_function("() => window.jupyterapp !== undefined")
-    page.evaluate("() => window.jupyterapp.commands.execute('notebook:run-all-cells')")
+    ready = "window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'"
+    page.wait_for_function(ready, timeout=60_000)
+    page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells'); }")
     page.wait_for_selector(".widget-text input", timeout=120_000)
     explorers = page.locator(".jp-OutputArea .explorer.on")
     assert explorers.count() == len(KINDS) + 1
@@ -257,7 +259,7 @@ def test_jupyterlab_runs_them_keeps_its_cells_and_takes_texts(notebook, visit):
     box = page.locator(".widget-text input")
     for typed, expected in (
         ("...", "a word that can be hidden"),
-        ("And [MASK] left", "The model expects “he”"),
+        ("me and [MASK] left", "The model expects “he”"),
     ):
         box.fill(typed)
         box.press("Enter")

@@ -158,7 +158,7 @@
 		const [asking, asked] = told, { keys, values, queries } = data, width = keys[0].length, plane = width === 2;
 		const reach = 1.1 * Math.max(...[...keys, ...queries].flat().map(Math.abs));
 		let query = queries[0], divisor = Math.sqrt(width), name = `“${asking.words[0]}”`;
-		const grid = el("div", "sums"), asks = el("code"), gets = el("code");
+		const grid = el("div", "sums"), asks = el("samp"), gets = el("samp");
 		const svg = shape("svg", { viewBox: `${-reach} ${-reach} ${2 * reach} ${2 * reach}`, class: "plane" });
 		const hand = guard(shape("circle", { r: reach / 14, tabindex: 0, role: "slider", "aria-label": "query", class: "hand" }));
 		const arrows = [...keys, query].map((key, i) => shape("line", { class: i < keys.length ? "" : "query", x2: key[0], y2: -key[1] }));
@@ -167,7 +167,7 @@
 			const powers = scores.map(Math.exp), weights = powers.map(x => x / add(powers));
 			const head = ["", "key", "q · k", `÷ ${divisor === 1 ? 1 : "√d"}`, "e to it", "softmax", ""].map(text => el("small", "", text));
 			grid.replaceChildren(...head, ...keys.flatMap((key, i) => [word(asked.words[i]),
-				...[list(key), fixed(products[i]), fixed(scores[i]), +powers[i].toPrecision(3)].map(text => el("code", "", text)),
+				...[list(key), fixed(products[i]), fixed(scores[i]), +powers[i].toPrecision(3)].map(text => el("samp", "", text)),
 				bar(weights[i]), el("span", "", percent(weights[i]))]));
 			asks.textContent = list(query);
 			gets.textContent = list(values[0].map((_, d) => add(weights.map((weight, i) => weight * values[i][d]))));

@@ -373,7 +373,7 @@ def ask(render: Callable[[str], Any], text: str, label: str) -> None:
         return
     import ipywidgets
 
-    box = ipywidgets.Text(text, description=label, continuous_update=False, layout={"width": "100%"})
+    box = ipywidgets.Text(text, description=label, continuous_update=False, layout={"width": "98%"})
     box.style.description_width = "initial"
     note = ipywidgets.Label()
     display(box, note)
