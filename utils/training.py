@@ -23,8 +23,9 @@ from utils.models.recurrent import RecurrentTranslationModel
 from utils.models.transformer import TransformerTranslationModel
 from utils.scores import exact_share, translation_scores
 from utils.texts import LanguageModel, MaskedLanguageModel
-from utils.tokens import PADDING_ID, translation_batches, word_tokenizer
+from utils.tokens import translation_batches, word_tokenizer
 from utils.translator import Translator
+from utils.vocabulary import PADDING_ID
 
 History = list[dict[str, Any]]
 

@@ -11,8 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from utils.tokens import PADDING_ID, bucketed_batches, pad, sorted_batches
+from utils.inputs import pad, sorted_batches
+from utils.tokens import bucketed_batches
 from utils.training import train
+from utils.vocabulary import PADDING_ID
 
 
 class LanguageModelBody(nn.Module):

@@ -13,7 +13,6 @@ from utils.plots.style import COLORS
 _LOOKS = ("s--", "o-", "^-.")  # marker and line
 
 
-@plt.rc_context({"text.parse_math": False})  # a $ in a name is a dollar, not mathematics
 def plot_quality_by_length(
     arms: Mapping[str, Any], measure: str = "exact", title: str | None = None,
     ylabel: str = "exactly right (%)", colors: Sequence[str] = ("encoder", "attention", "transformer"),
@@ -41,18 +40,19 @@ def plot_quality_by_length(
     ranges = {name: list(dict.fromkeys(found)) for name, found in places.items()}
     if len({tuple(found) for found in ranges.values()}) != 1:
         raise ValueError(f"all arms need the same ranges of lengths: {ranges}")
-    figure, ax = plt.subplots(figsize=(7.2, 3.2), layout="constrained")
-    for number, (name, table) in enumerate(tables.items()):
-        x = [ranges[name].index(place) + 0.06 * (number - (len(arms) - 1) / 2) for place in places[name]]
-        y = table[measure] * (100 if measure == "exact" else 1)
-        marker, line = _LOOKS[number][0], _LOOKS[number][1:]
-        style: dict[str, Any] = {"color": COLORS[colors[number]], "marker": marker, "linestyle": line}
-        spread: dict[str, Any] = {"errorbar": ("pi", 100), "err_style": "bars", "err_kws": {"capsize": 3}}
-        seaborn.lineplot(x=x, y=y, ax=ax, label=name, legend=False, **style, **spread)
-    ax.set_xticks(range(len(next(iter(ranges.values())))), next(iter(ranges.values())))
-    ax.set(xlabel="words in the English sentence", ylabel=ylabel, ylim=(0, None))
-    if len(arms) > 1:
-        ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False)
-    if title:
-        figure.suptitle(title, x=0.01, ha="left", weight="bold", size=10)
+    with plt.rc_context({"text.parse_math": False}):  # a $ in a name is a dollar, not mathematics
+        figure, ax = plt.subplots(figsize=(7.2, 3.2), layout="constrained")
+        for number, (name, table) in enumerate(tables.items()):
+            x = [ranges[name].index(place) + 0.06 * (number - (len(arms) - 1) / 2) for place in places[name]]
+            y = table[measure] * (100 if measure == "exact" else 1)
+            marker, line = _LOOKS[number][0], _LOOKS[number][1:]
+            style: dict[str, Any] = {"color": COLORS[colors[number]], "marker": marker, "linestyle": line}
+            spread: dict[str, Any] = {"errorbar": ("pi", 100), "err_style": "bars", "err_kws": {"capsize": 3}}
+            seaborn.lineplot(x=x, y=y, ax=ax, label=name, legend=False, **style, **spread)
+        ax.set_xticks(range(len(next(iter(ranges.values())))), next(iter(ranges.values())))
+        ax.set(xlabel="words in the English sentence", ylabel=ylabel, ylim=(0, None))
+        if len(arms) > 1:
+            ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False)
+        if title:
+            figure.suptitle(title, x=0.01, ha="left", weight="bold", size=10)
     return figure
