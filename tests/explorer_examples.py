@@ -3,7 +3,7 @@
 import numpy
 import torch
 
-from utils.plots.explorers import (
+from scripts.explorers import (
     explore_alignment,
     explore_attention,
     explore_gaps,

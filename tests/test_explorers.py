@@ -9,6 +9,20 @@ import numpy
 import pytest
 import torch
 
+from scripts import explorers
+from scripts.explorers import (
+    LIMIT,
+    TEMPERATURES,
+    Explorer,
+    ask,
+    explore_alignment,
+    explore_attention,
+    explore_gaps,
+    explore_heads,
+    explore_labels,
+    explore_next_word,
+    explore_steps,
+)
 from tests.explorer_examples import (
     KEYS,
     KINDS,
@@ -21,20 +35,6 @@ from tests.explorer_examples import (
     Writer,
     example,
     maps,
-)
-from utils.plots import explorers
-from utils.plots.explorers import (
-    LIMIT,
-    TEMPERATURES,
-    Explorer,
-    ask,
-    explore_alignment,
-    explore_attention,
-    explore_gaps,
-    explore_heads,
-    explore_labels,
-    explore_next_word,
-    explore_steps,
 )
 
 HOSTILE = ["</script>", "<b>", "&amp;", "'\"", "$x$", "🐈", "שלום", "a b", "\\", "`${1}`"]
@@ -95,7 +95,7 @@ def test_each_kind_is_small_stable_and_has_a_fallback(kind):
 
 
 def test_script_and_style_are_small():
-    files = [explorers.Path(explorers.__file__).with_suffix(ending) for ending in (".js", ".css")]
+    files = [explorers.Path(explorers.__file__).parent / f"explorers.{ending}" for ending in ("js", "css")]
     assert sum(file.stat().st_size for file in files) <= 25_000
 
 

@@ -5,6 +5,8 @@ and exported pages, without a network or a kernel. Where scripts are taken out (
 is not trusted) the words remain, and say on hovering what the picture would have shown. Models are passed in;
 their numbers are kept to three digits, and all that a click can ask for is computed beforehand. Each needs an
 ``alt`` text: what is seen, and what follows from it.
+
+They wait here until notebooks use them: then they move to ``utils.plots``, for which it must have room.
 """
 
 import html
@@ -69,7 +71,9 @@ def _escape(text: str) -> str:
 @cache
 def code(kind: str) -> tuple[str, str]:
     """The style, and of the script what is common, the view of one kind, and the end; without comments."""
-    style, text = (Path(__file__).with_suffix(f".{end}").read_text(encoding="utf-8") for end in ("css", "js"))
+    style, text = (
+        (Path(__file__).parent / f"explorers.{end}").read_text(encoding="utf-8") for end in ("css", "js")
+    )
     common, *parts = re.split(r"^//: (\w+)\n", re.sub(r"^\s+(// .*\n)?", "", text, flags=re.M), flags=re.M)
     views = dict(zip(parts[::2], parts[1::2], strict=True))
     return style, common + views[kind] + views["end"]
