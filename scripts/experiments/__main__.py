@@ -9,6 +9,7 @@ from scripts.experiments.cards import MEASUREMENTS
 from scripts.experiments.imdb_sweep import sweep as sweep_imdb
 from scripts.experiments.imdb_transformers import sweep_layers, write_features
 from scripts.experiments.imdb_transformers import sweep_minilm as sweep_minilm_on_imdb
+from scripts.experiments.objectives import compare_objectives
 from scripts.experiments.phrasebook_sweeps import SWEEPS, sweep
 from scripts.experiments.pretrained_features import compare_features, fill_reviews
 from scripts.experiments.transfer_sweeps import compare_elsewhere, sweep_digits, sweep_minilm, sweep_ulmfit
@@ -21,6 +22,7 @@ EXPERIMENTS = {
     "imdb-features": write_features,
     "imdb-layers": sweep_layers,
     "imdb-minilm": sweep_minilm_on_imdb,
+    "objectives": compare_objectives,
     "reviews-elsewhere": compare_elsewhere,
     "transfer-digits": sweep_digits,
     "transfer-reviews": sweep_minilm,
