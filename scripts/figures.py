@@ -13,8 +13,7 @@ import matplotlib.pyplot as plt
 
 from phrasebook import HELD_OUT
 from scripts.diagrams import Diagram
-from scripts.timeline_figure import plot_timeline
-from utils.loaders import load_timeline
+from scripts.timeline_figure import load_timeline, plot_timeline
 from utils.plots import plot_alignment, use_style
 from utils.translator import load_translator
 
@@ -27,7 +26,7 @@ def draw_timeline():
     """Figure 1-1: the models of ``data/timeline.csv``."""
     return plot_timeline(
         load_timeline(),
-        "Within three years of the Transformer there is a zoo",
+        "Within three years the Transformer became a zoo; since 2022 most newcomers write",
         bold=("Transformer", "ULMFiT", "GPT", "BERT"),
     )
 

@@ -20,8 +20,9 @@ from phrasebook import phrasebook_words
 from scripts.claims_table import documents
 from scripts.pages import write_site
 from scripts.run_notebooks import execute
+from scripts.timeline_figure import load_timeline
 from utils.claims import load_claims
-from utils.loaders import load_captions, load_reviews, load_timeline
+from utils.loaders import load_captions, load_reviews
 from utils.translator import Translator, load_translator
 
 assert locale.getencoding().lower() not in ("utf-8", "utf8"), "the test tests nothing"

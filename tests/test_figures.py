@@ -153,18 +153,6 @@ def test_no_arrow_crosses_a_box_or_a_text(page):
                 assert not (box.x0 < x < box.x1 and box.y0 < y < box.y1), text
 
 
-@pytest.mark.slow
-def test_no_pole_of_the_timeline_crosses_a_label():
-    page = FIGURES["chapter01_timeline"]()
-    page.figure.canvas.draw()
-    texts = text_boxes(page)
-    poles = [line for line in page.axes.lines if line.get_color() in COLORS.values()]
-    assert len(poles) >= 50  # a pole and a mark each
-    for line in poles:
-        for x, y in along(list(zip(*line.get_data(), strict=True))):
-            assert not any(box.x0 < x < box.x1 and box.y0 < y < box.y1 for _, box in texts)
-
-
 def test_figure_1_4_shows_the_weights_of_the_trained_model():
     page = draw_attention()
     translator = load_translator("phrasebook-en-de-gru-attention")

@@ -1,5 +1,8 @@
+import json
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,6 +13,8 @@ from torch.nn import functional as F
 
 from utils.models.recurrent import AdditiveAttention, RecurrentTranslationModel
 from utils.models.transformer import TransformerTranslationModel
+
+NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 
 
 def make_model(attention=True, **options):
@@ -148,16 +153,18 @@ def test_an_odd_width_cannot_be_halved():
 
 
 def test_notebook_00_loads_little_of_ours():
-    """What a translation and its heat map need, and no more: one network, no charts, no training."""
+    """What two translators and a heat map need, and no more: no charts, no training, no language models."""
+    notebook = json.loads((NOTEBOOKS / "00_hello_transformers.ipynb").read_text(encoding="utf-8"))
+    cells = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    imports = re.findall(r"^from utils.*$", "\n".join(cells), re.MULTILINE)
+    names = re.search(r"checkpoints=(\[.*\])", cells[0])
     script = """
 import sys
-from utils import claim, findings, set_up, show, show_figure
-from utils.loaders import load_timeline
-from utils.plots import plot_alignment
-from utils.translator import load_translator
-load_translator("multi30k-en-fr-gru-attention")
+for name in CHECKPOINTS:
+    load_translator(name)
 files = [module.__file__ for name, module in sys.modules.items() if name.split(".")[0] == "utils"]
 print(sum(len(open(file, encoding="utf-8").readlines()) for file in files))
 """
+    script = "\n".join(imports) + script.replace("CHECKPOINTS", names[1])
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, encoding="utf-8", check=True)
     assert int(run.stdout) <= 1500

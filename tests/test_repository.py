@@ -25,7 +25,6 @@ MEGABYTE = 10**6
 # Notebooks of the first edition, which printed booleans and had longer cells: a name leaves this list when
 # its notebook is rewritten, and then all rules hold for it.
 FIRST_EDITION = {
-    "00_hello_transformers",
     "01_encoder_decoder",
     "02_attention",
     "03_transfer_learning",

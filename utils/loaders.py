@@ -1,4 +1,4 @@
-"""The data that this project ships: captions, film reviews, the timeline, and results of sweeps."""
+"""The data that this project ships: captions, film reviews, and results of sweeps."""
 
 import json
 import re
@@ -11,7 +11,6 @@ DATA = Path(__file__).parents[1] / "data"
 RESULTS = DATA / "results"
 SEEDS = range(5)  # of the shipped sweeps
 LENGTH_RANGES = ((2, 8), (9, 12), (13, 16), (17, 20), (21, 24))  # English words
-PARTS = ("recurrent", "both", "encoder", "decoder")  # of a Transformer, that a model uses
 REVIEW_LABELS = ("negative", "positive")
 REVIEW_SPLITS = ("train", "validation", "test", "challenge")
 
@@ -48,36 +47,6 @@ def load_reviews(path: Path | str = DATA / "reviews.csv") -> DatasetDict:
 
 def _dataset(table) -> Dataset:
     return Dataset.from_dict({str(name): list(table[name]) for name in table})
-
-
-def load_timeline(path: Path | str = DATA / "timeline.csv") -> pd.DataFrame:
-    """The models of Figure 1-1, the oldest first; used in notebook 00, *From one architecture to a zoo*.
-
-    The columns name, date (a day or a month), parameters (empty where the source does not say), part (one
-    of ``PARTS``) and source are text; day is a ``datetime.date`` (a month counts as its 15th), arxiv_month
-    what the paper's arXiv id begins with, such as "2017-06" (empty without an id). ValueError gives the
-    file and line of a damaged row, and what it needs.
-    """
-    table = pd.read_csv(path, dtype=str, keep_default_na=False).fillna("")
-    columns = ["name", "date", "parameters", "part", "source"]
-    if list(table) != columns:
-        raise ValueError(f"{path} must have the columns {columns}, not {list(table)}")
-    found = table["source"].str.extract(r"^arXiv:(\d\d)(\d\d)\.\d{5}$")
-    months = ("20" + found[0] + "-" + found[1]).fillna("")
-    days = pd.to_datetime(
-        table["date"].where(table["date"].str.len() != 7, table["date"] + "-15"), "coerce", format="%Y-%m-%d"
-    )
-    needs = {
-        "a name and a source": table[["name", "source"]].eq("").any(axis=1),
-        "a name that no other row has": table["name"].duplicated(),
-        f"one of the parts {', '.join(PARTS)}": ~table["part"].isin(PARTS),
-        "a date such as 2017-06-12 or 2021-03": days.isna(),
-        "an arXiv id such as arXiv:1706.03762": table["source"].str.startswith("arXiv:") & months.eq(""),
-    }
-    for need, wrong in needs.items():
-        for line in wrong.to_numpy().nonzero()[0]:
-            raise ValueError(f"{path}, line {line + 2}: a row needs {need}, not {table.iloc[line].tolist()}")
-    return table.assign(day=days.dt.date, arxiv_month=months).sort_values("day", kind="stable")
 
 
 def load_results(name: str) -> pd.DataFrame:
