@@ -9,8 +9,8 @@ from safetensors.torch import load_file
 
 from scripts.experiments import __main__ as experiments
 from scripts.experiments import cards
-from scripts.experiments.cards import MASKED_MODEL, UNSEEN_TEXTS, read_report
-from scripts.settings import LanguageModelTraining, MaskedModelTraining, Places, TranslatorTraining
+from scripts.experiments.cards import MASKED_MODEL, read_report
+from scripts.settings import MaskedModelTraining, Places, TranslatorTraining
 from scripts.tables import write_rows, write_settings
 from scripts.train import fit, parse, sizes_of
 from utils import loaders, pretrained
@@ -242,24 +242,6 @@ def small_texts(monkeypatch):
     monkeypatch.setattr(cards, "language_model_texts", load_texts)
     monkeypatch.setattr("scripts.train.language_model_texts", load_texts)
     return texts
-
-
-@pytest.mark.slow
-def test_a_language_model_is_measured(elsewhere, small_texts):
-    name = "language-model-brown"
-    sizes = {"vocabulary_size": 120, "embedding_size": 8, "hidden_sizes": [12, 8], "window": 8}
-    places = Places(output=str(elsewhere / name), state=str(elsewhere / "state"))
-    fit(LanguageModelTraining(epochs=1, **sizes), places)
-    cards.describe_language_model(name)
-    table = load_results(name)
-    assert list(table["text"]) == list(UNSEEN_TEXTS.values())
-    model = load_language_model(elsewhere / name)
-    assert table["word"][0] == pytest.approx(model.perplexity(small_texts[:6]), rel=1e-3)
-    assert 1 < table["piece"][0] < table["word"][0]
-    card = card_of(elsewhere / name)
-    assert "2 layers of LSTM with 12 and 8 units" in card
-    assert f"| 25 texts of the Brown corpus | {table['word'][0]:,.0f} |" in card
-    assert "--hidden-sizes 12 8" in card
 
 
 @pytest.mark.slow

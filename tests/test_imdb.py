@@ -250,7 +250,7 @@ def test_a_language_model_is_measured_before_and_after(small_imdb, tmp_path, mon
         name = f"language-model-{corpus}"
         settings = LanguageModelTraining(corpus=corpus, **tiny, **options)
         fit(settings, Places(str(tmp_path / name), str(tmp_path / "state" / name)))
-        cards.describe_imdb_language_model(name)
+        cards.describe_language_model(name)
     found = load_settings("language-models")
     assert found["wikipedia"]["perplexity"]["imdb"]["after"] == found["imdb"]["perplexity"]["imdb"]["before"]
     figures = found["imdb"]["perplexity"]["imdb"]

@@ -7,12 +7,11 @@ from functools import partial
 from scripts.experiments.architectures import sweep_architectures
 from scripts.experiments.cards import MEASUREMENTS
 from scripts.experiments.imdb_sweep import sweep as sweep_imdb
-from scripts.experiments.imdb_transformers import sweep_layers, write_features
-from scripts.experiments.imdb_transformers import sweep_minilm as sweep_minilm_on_imdb
+from scripts.experiments.imdb_transformers import sweep_layers, sweep_minilm, write_features
 from scripts.experiments.objectives import compare_objectives
 from scripts.experiments.phrasebook_sweeps import SWEEPS, sweep
 from scripts.experiments.pretrained_features import compare_features, fill_reviews
-from scripts.experiments.transfer_sweeps import compare_elsewhere, sweep_digits, sweep_minilm, sweep_ulmfit
+from scripts.experiments.reviews_elsewhere import compare_elsewhere
 
 EXPERIMENTS = {
     "architectures": sweep_architectures,
@@ -21,12 +20,9 @@ EXPERIMENTS = {
     "imdb": sweep_imdb,
     "imdb-features": write_features,
     "imdb-layers": sweep_layers,
-    "imdb-minilm": sweep_minilm_on_imdb,
+    "imdb-minilm": sweep_minilm,
     "objectives": compare_objectives,
     "reviews-elsewhere": compare_elsewhere,
-    "transfer-digits": sweep_digits,
-    "transfer-reviews": sweep_minilm,
-    "ulmfit": sweep_ulmfit,
     **{name: partial(sweep, name) for name in SWEEPS},
     **MEASUREMENTS,
 }

@@ -50,8 +50,7 @@ CAPTION_TRANSLATORS = {  # and what was tried with each
     "along a cosine were used and not varied. The running average of the weights gave 0.06 BLEU on "
     "validation (56.68; 56.62 without it), since the falling rate does the same work.",
 }
-LANGUAGE_MODELS = ("language-model-brown", "language-model-movie-reviews")
-IMDB_LANGUAGE_MODELS = {"language-model-wikipedia": "wikipedia", "language-model-imdb": "imdb"}
+LANGUAGE_MODELS = {"language-model-wikipedia": "wikipedia", "language-model-imdb": "imdb"}
 MASKED_MODEL = "masked-language-model"
 IMDB_TEXTS = {
     "wikipedia": "500 articles of Wikipedia",
@@ -159,21 +158,7 @@ def describe_captions(checkpoint: str) -> None:
     print(checkpoint, scores)
 
 
-def describe_language_model(checkpoint: str) -> None:
-    """Measure a language model on unseen texts of three kinds, and write its card."""
-    language_model, rows = load_language_model(pretrained.CHECKPOINTS / checkpoint), []
-    for corpus, name in UNSEEN_TEXTS.items():
-        texts = language_model_texts(corpus)["test"]
-        pieces = sum(len(ids) - 1 for ids in language_model.encode(texts))
-        word = language_model.perplexity(texts)
-        words = sum(len(text.split()) for text in texts)
-        rows.append({"text": name, "word": round(word, 1), "piece": round(word ** (words / pieces), 1)})
-    write_rows(checkpoint, rows)
-    write_card(checkpoint)
-    print(checkpoint, rows)
-
-
-def describe_imdb_language_model(checkpoint: str, limit: int | None = None) -> None:
+def describe_language_model(checkpoint: str, limit: int | None = None) -> None:
     """Measure a language model on unseen articles and on the test reviews, and write its card.
 
     Half an hour. Writes its entry of ``data/results/language-models.json``; "before" are the figures of the
@@ -200,7 +185,7 @@ def describe_imdb_language_model(checkpoint: str, limit: int | None = None) -> N
             "words": words,
         }
     prompts = [(row["prompt"], row["seed"]) for row in entries["wikipedia"]["generations"]]
-    entries.setdefault(IMDB_LANGUAGE_MODELS[checkpoint], {}).update(
+    entries.setdefault(LANGUAGE_MODELS[checkpoint], {}).update(
         perplexity=perplexity,
         generations=[
             {"prompt": prompt, "seed": seed, "text": language_model.write(prompt, 60, seed=seed)}
@@ -275,10 +260,7 @@ def write_card(checkpoint: str) -> None:
         fields = load_settings(checkpoint) | {"techniques": CAPTION_TRANSLATORS[checkpoint]}
     elif checkpoint in LANGUAGE_MODELS:
         template, task, load = "language_model", "text-generation", load_language_model
-        fields = {"rows": _rows(load_results(checkpoint))}
-    elif checkpoint in IMDB_LANGUAGE_MODELS:
-        template, task, load = "imdb_language_model", "text-generation", load_language_model
-        entry = load_settings("language-models")[IMDB_LANGUAGE_MODELS[checkpoint]]
+        entry = load_settings("language-models")[LANGUAGE_MODELS[checkpoint]]
         rows = [row | {"text": IMDB_TEXTS[corpus]} for corpus, row in entry["perplexity"].items()]
         fields = {"rows": rows, "texts": entry["texts"], "words": entry["words"]}
     else:
@@ -313,8 +295,7 @@ def _rows(table):
 
 def write_cards() -> None:
     """Write every model card anew; nothing is measured."""
-    names = [*SYSTEMS.values(), *PHRASEBOOK_TRANSLATORS, *CAPTION_TRANSLATORS, *LANGUAGE_MODELS]
-    names += [*IMDB_LANGUAGE_MODELS, MASKED_MODEL]
+    names = [*SYSTEMS.values(), *PHRASEBOOK_TRANSLATORS, *CAPTION_TRANSLATORS, *LANGUAGE_MODELS, MASKED_MODEL]
     for name in names:
         write_card(name)
         print(f"wrote the card of {name}")
@@ -325,7 +306,6 @@ MEASUREMENTS: dict[str, Callable[[], None]] = {
     "multi30k-en-fr": compare_attention,
     MASKED_MODEL: describe_masked_language_model,
     **{name: partial(describe_language_model, name) for name in LANGUAGE_MODELS},
-    **{name: partial(describe_imdb_language_model, name) for name in IMDB_LANGUAGE_MODELS},
     **{name: partial(describe_captions, name) for name in CAPTION_TRANSLATORS},
     **{name: partial(describe_phrasebook, name) for name in PHRASEBOOK_TRANSLATORS},
 }

@@ -4,10 +4,12 @@ hello experiment features-gpt-bert | fill-reviews
 """
 
 import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from transformers.utils import logging
 
 from scripts.experiments.bootstrap import interval
-from scripts.experiments.transfer_sweeps import fit_probe
 from scripts.masked_model import count_pieces
 from scripts.tables import write_rows, write_settings
 from utils.loaders import load_reviews
@@ -17,6 +19,15 @@ from utils.texts import MaskedLanguageModel
 from utils.tokens import encode_texts, train_tokenizer
 from utils.training import fit_language_model
 from utils.transfer import TransformersBody, text_features
+
+
+def fit_probe(features, labels, validation, strengths=(1e-4, 1e-3, 1e-2, 1e-1, 1.0)):
+    """Fit a linear head to features [texts, width] that stay as they are: logistic regression.
+
+    Features and labels of other texts, ``validation``, choose its regularisation, scikit-learn's C.
+    """
+    heads = [make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=2000)) for c in strengths]
+    return max((head.fit(features, labels) for head in heads), key=lambda head: head.score(*validation))
 
 
 def probe_reviews(body, encode):
