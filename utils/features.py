@@ -55,7 +55,7 @@ def load_features(name: str, folder: Path = FOLDER) -> Features:
         raise ValueError(f"{path} is damaged ({error}); {restore}") from error
     if about["name"] != name:
         raise ValueError(f"{path} holds the features {about['name']!r}, not {name!r}; {restore}")
-    return Features(*parts, about["body"])
+    return Features._make([*parts, about["body"]])
 
 
 def draw_labels(labels: np.ndarray, count: int, seed: int = 0) -> np.ndarray:
