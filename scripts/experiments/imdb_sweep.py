@@ -62,7 +62,7 @@ class Settings:
     # Candidates. An earlier grid on the development sample, on an accelerator with fewer steps, is in
     # data/results/imdb-sweep.json: of 7e-4, 2e-3 and 5e-3 the second was best, and of twelve recipes for
     # random weights (rates 1e-3 to 8e-3, dropout 0.1 and 0.5, 600 and 1,800 steps) the one below.
-    pretrained: tuple[Recipe, ...] = (Recipe(2e-3),)
+    pretrained: tuple[Recipe, ...] = (Recipe(2e-3), Recipe(2e-3, dropout=0.3))
     scratch: tuple[Recipe, ...] = (Recipe(1e-3, steps=600),)
     plan: tuple[tuple[int, tuple[str, ...], bool], ...] = (  # labels, arms, each technique off in turn
         (500, tuple(BODIES), False),
