@@ -32,7 +32,7 @@ def load_reviews(path: Path | str = DATA / "reviews.csv") -> DatasetDict:
     The splits train, validation, test and challenge have the columns id, text, label (0 negative,
     1 positive), stars (1 to 5) and kind ("plain", or one of the hard kinds "negation", "contrast", "irony",
     "faint"). ValueError names a review without text, or with an unknown label, split or number of stars.
-    Used in notebook 03, *Film reviews, and what counting words can do*.
+    Used in notebook 03, *A stress test: reviews that are hard on purpose*.
     """
     table = pd.read_csv(path, dtype=str, keep_default_na=False)
     for name, allowed in (("label", REVIEW_LABELS), ("split", REVIEW_SPLITS), ("stars", tuple("12345"))):

@@ -36,7 +36,7 @@ class LanguageModelBody(nn.Module):
 class TransformersBody(nn.Module):
     """The last hidden states of a model from `transformers`, such as MiniLM, which is not copied.
 
-    Used in notebook 03, *A body that has read a billion pairs of sentences*.
+    Used in notebook 03, *A frozen body and a linear head, on real reviews*.
     """
 
     def __init__(self, model: Any):
@@ -74,7 +74,7 @@ def pool(states: Tensor, mask: Tensor, how: str = "concat") -> Tensor:
 def text_features(body: Any, ids: list[list[int]], pooling="mean", batch_size=64) -> Tensor:
     """The features of texts, lists of token ids, by a frozen body: [texts, width], pooled as ``pool`` does.
 
-    Built in notebook 03, *A body that has read a billion pairs of sentences*.
+    Built in notebook 03, *A frozen body and a linear head, on real reviews*.
     """
     body.eval()
     found: dict[int, Tensor] = {}
