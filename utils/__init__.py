@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 # Libraries read these when they are first imported, hence before anything else.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin would starve a program beside us
+os.environ.setdefault("GOMP_SPINCOUNT", "5000")  # but a moment of it is what makes small steps fast
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
