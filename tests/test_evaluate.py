@@ -5,7 +5,6 @@ from sacrebleu.metrics import BLEU
 
 from scripts import command, corpora
 from scripts.evaluate import bleu_by_length, main, word_bleu
-from scripts.experiments.bootstrap import bleu_difference
 from utils.loaders import load_captions
 from utils.scores import exact_share, translation_scores
 
@@ -51,18 +50,6 @@ def test_tokenised_bleu_is_over_words_and_punctuation():
         .corpus_score(["un homme fait du vélo ."], [["un homme dort ."]])
         .score
     )
-
-
-def test_bootstrap_of_the_difference():
-    worse = ["Un homme", "Deux chiens courent", "La fille dort ."]
-    found = bleu_difference(REFERENCES, worse, REFERENCES, samples=200)
-    scores = [translation_scores(system, REFERENCES)["bleu"] for system in (REFERENCES, worse)]
-    assert found["difference"] == pytest.approx(scores[0] - scores[1])
-    assert 0 <= found["low"] <= found["difference"] <= found["high"]
-    assert found == bleu_difference(REFERENCES, worse, REFERENCES, samples=200)
-    mirrored = bleu_difference(worse, REFERENCES, REFERENCES, samples=200)
-    assert mirrored["low"] == pytest.approx(-found["high"])
-    assert bleu_difference(worse, worse, REFERENCES, 50) == {"difference": 0, "low": 0, "high": 0}
 
 
 def test_bleu_by_length_splits_the_sentences():
