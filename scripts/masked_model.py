@@ -2,14 +2,20 @@
 
 import json
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
+from torch.nn import functional as F
 
+from utils.inputs import pad, sorted_batches
+from utils.models.language_models import mask_tokens
 from utils.pretrained import write_checksums
 from utils.texts import MaskedLanguageModel, minilm_for_filling
+from utils.training import shuffled_windows, train
+from utils.vocabulary import WORD_SIGN
 
 NEVER = -10_000.0  # as a bias: a piece that is never guessed
 
@@ -84,3 +90,114 @@ def pseudo_perplexity(masked: MaskedLanguageModel, texts: Sequence[str], batch_s
             expected = row.expand_as(part)[part]
             nats -= masked.log_probabilities_at(inputs, part).gather(1, expected.unsqueeze(-1)).sum().item()
     return float(torch.tensor(nats / sum(len(text.split()) for text in texts)).exp())
+
+
+def masked_language_model_loss(logits: Tensor, tokens: Tensor, selected: Tensor) -> Tensor:
+    """Cross-entropy of the selected tokens alone (Devlin et al. 2019, section 3.1); a mean, in nats.
+
+    The logits [selected tokens, vocabulary_size] have the order of ``tokens[selected]``. Built in notebook
+    04, *Two objectives on the same text*; errors as in ``language_model_loss``.
+    """
+    if tokens.shape != selected.shape or logits.ndim != 2 or len(logits) != int(selected.sum()):
+        raise ValueError(
+            f"a row of logits is needed for each of {int(selected.sum())} selected tokens: logits are "
+            f"{list(logits.shape)}, tokens {list(tokens.shape)}, selected {list(selected.shape)}"
+        )
+    if not len(logits):
+        raise ValueError("there is nothing to predict: no token is selected")
+    return F.cross_entropy(logits.float(), tokens[selected])
+
+
+def fit_masked_language_model(
+    masked: MaskedLanguageModel,
+    texts: Sequence[str],
+    validation: Sequence[str],
+    *,
+    window: int = 64,
+    batch_size: int = 32,
+    epoch_size: int | None = None,
+    mask_share: float = 0.15,
+    seed: int = 0,
+    **options,
+) -> list[dict]:
+    """Train a masked language model on hidden tokens, as ``fit_language_model`` trains a causal one.
+
+    The windows are read whole, in halves or in quarters, so that the model knows short texts. The history
+    has the mean log-probability of the hidden words of ``validation``, in nats, and the share of them that
+    are among the model's first five. Built in notebook 04, *Both, trained from scratch*.
+    """
+    longest = masked.max_length - 2  # without the start and the end
+    if window % 4 or not 0 < window <= longest:
+        raise ValueError(f"the window must be a multiple of 4 and at most {longest}, not {window}")
+    windows = shuffled_windows(masked.encode(texts), window, batch_size, epoch_size, seed)
+
+    def batches(epoch):
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+        return [_hide(masked, tokens[:, 1:], mask_share, generator) for (tokens,) in windows(epoch)]
+
+    def loss(_, batch):  # trained in one process: the network is the model's own
+        tokens, inputs, selected = batch
+        logits = masked.logits_at(inputs, selected)  # [selected tokens, vocabulary]
+        return masked_language_model_loss(logits, tokens, selected), tokens.numel()
+
+    def validate(_):
+        _, log_probabilities, ranks = guess_words(masked, validation)
+        found = {"validation_top5": (ranks < 5).float().mean().item()}
+        return found | {"validation_log_probability": log_probabilities.mean().item()}
+
+    options |= {"monitor": "validation_log_probability", "seed": seed}
+    return train(masked.model, batches, loss, validate, **options)
+
+
+def _hide(masked, windows, share, generator):
+    """Frame windows, or halves or quarters of them, and hide tokens: true ones, read ones, selected ones."""
+    parts = 2 ** int(torch.randint(3, (), generator=generator))
+    signs = masked.tokenizer
+    tokens = F.pad(windows.reshape(len(windows) * parts, -1), (1, 1), value=signs.sep_token_id)
+    tokens[:, 0] = signs.cls_token_id  # [batch, window / parts + 2]
+    return tokens, *mask_tokens(tokens, masked.vocabulary_size, generator, share, signs.mask_token_id)
+
+
+def guess_words(
+    masked: MaskedLanguageModel, texts: Sequence[str], share: float = 0.15, seed: int = 0
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Hide a share of the ``whole_words`` of texts, cut into windows of 130 tokens, and guess them.
+
+    Gives three tensors [words]: ids of the hidden words, their log-probabilities, and their ranks: how
+    many pieces the model finds likelier.
+    """
+    size, windows, results = min(130, masked.max_length) - 2, [], []
+    for first, *ids, last in masked.encode(texts):
+        windows += [[first, *ids[i : i + size], last] for i in range(0, len(ids), size)]
+    generator = torch.Generator().manual_seed(seed)
+    for chunk in sorted_batches([len(window) for window in windows], 32):
+        tokens = pad([windows[i] for i in chunk])  # [batch, time]
+        hidden = whole_words(masked, tokens) & (torch.rand(tokens.shape, generator=generator) < share)
+        expected = tokens[hidden]  # [words]
+        inputs = tokens.masked_fill(hidden, masked.tokenizer.mask_token_id)
+        found = masked.log_probabilities_at(inputs, hidden)  # [words, vocabulary]
+        theirs = found.gather(1, expected[:, None])
+        results.append((expected, theirs[:, 0], (found > theirs).sum(dim=1)))
+    ids, log_probabilities, ranks = (torch.cat(column) for column in zip(*results, strict=True))
+    return ids, log_probabilities, ranks
+
+
+def whole_words(masked: MaskedLanguageModel, tokens: Tensor) -> Tensor:
+    """True at tokens [batch, time] that are words: no parts, no punctuation, nothing tied to a word."""
+    words, goes_on, ties = _kinds_of_pieces(masked)
+    whole = words[tokens]
+    whole[:, :-1] &= ~goes_on[tokens[:, 1:]]
+    whole[:, 1:] &= ~ties[tokens[:, :-1]]
+    return whole
+
+
+@cache
+def _kinds_of_pieces(masked):
+    """For each piece whether it is a word, goes on with one, and ties two together."""
+    pieces = masked.tokenizer.convert_ids_to_tokens(range(masked.vocabulary_size))
+    if any(piece.startswith("##") for piece in pieces):  # BERT marks what goes on, we what begins
+        ties = ("##", "'", "-")
+        pieces = [p.removeprefix("##") if p.startswith(ties) else WORD_SIGN + p for p in pieces]
+    words = [piece.startswith(WORD_SIGN) and piece.strip(WORD_SIGN).isalpha() for piece in pieces]
+    goes_on = [piece[0].isalnum() or piece[0] in "'-" for piece in pieces]
+    return tuple(map(torch.tensor, (words, goes_on, [piece in ("'", "-") for piece in pieces])))

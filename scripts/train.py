@@ -277,9 +277,11 @@ def prepare_language_model(settings: LanguageModelTraining):
     """A language model, new or as far as it was trained, and a function that trains it."""
     from accelerate.utils import set_seed
 
+    from scripts.stateful_training import fit_stateful
     from utils.models.language_models import RecurrentLanguageModel
     from utils.texts import LanguageModel, load_language_model
     from utils.tokens import train_tokenizer
+    from utils.training import fit_language_model
 
     texts = language_model_texts(settings.corpus)
     dropouts = {"dropout": settings.dropout, "word_dropout": settings.word_dropout}
@@ -296,7 +298,8 @@ def prepare_language_model(settings: LanguageModelTraining):
         model = LanguageModel(
             RecurrentLanguageModel(tokenizer.get_vocab_size(), **sizes, **dropouts), tokenizer
         )
-    train = _language_model_training(model, texts, settings, window=settings.window)
+    fit = fit_stateful if settings.stateful else fit_language_model
+    train = _language_model_training(fit, model, texts, settings, window=settings.window)
     return f"language-model-{settings.corpus}", model, train, "validation_log_probability"
 
 
@@ -305,7 +308,11 @@ def prepare_masked_model(settings: MaskedModelTraining):
     import torch
     from accelerate.utils import set_seed
 
-    from scripts.masked_model import set_bias_to_frequencies, start_from_minilm
+    from scripts.masked_model import (
+        fit_masked_language_model,
+        set_bias_to_frequencies,
+        start_from_minilm,
+    )
     from utils.models.language_models import TransformerLanguageModel
     from utils.texts import MaskedLanguageModel
     from utils.tokens import train_tokenizer
@@ -327,15 +334,13 @@ def prepare_masked_model(settings: MaskedModelTraining):
         model, trained = MaskedLanguageModel(network, tokenizer), list(network.parameters())
         set_bias_to_frequencies(model, texts["train"])
     options = {name: getattr(settings, name) for name in ("window", "epoch_size", "mask_share")}
-    train = _language_model_training(model, texts, settings, groups=[(trained, 1.0, 0)], **options)
+    train = _language_model_training(
+        fit_masked_language_model, model, texts, settings, groups=[(trained, 1.0, 0)], **options
+    )
     return "masked-language-model", model, train, "validation_log_probability"
 
 
-def _language_model_training(model, texts, settings, **fixed):
-    from scripts.stateful_training import fit_stateful
-    from utils.training import fit_language_model
-
-    fit = fit_stateful if getattr(settings, "stateful", False) else fit_language_model
+def _language_model_training(fit, model, texts, settings, **fixed):
     parts = [texts[split][: settings.limit] for split in ("train", "validation")]
     return lambda **options: fit(model, *parts, **fixed, **options)
 

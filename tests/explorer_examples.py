@@ -3,7 +3,7 @@
 import numpy
 import torch
 
-from scripts.explorers import (
+from utils.plots.explorers import (
     explore_alignment,
     explore_attention,
     explore_gaps,

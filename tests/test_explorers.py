@@ -9,20 +9,6 @@ import numpy
 import pytest
 import torch
 
-from scripts import explorers
-from scripts.explorers import (
-    LIMIT,
-    TEMPERATURES,
-    Explorer,
-    ask,
-    explore_alignment,
-    explore_attention,
-    explore_gaps,
-    explore_heads,
-    explore_labels,
-    explore_next_word,
-    explore_steps,
-)
 from tests.explorer_examples import (
     KEYS,
     KINDS,
@@ -35,6 +21,20 @@ from tests.explorer_examples import (
     Writer,
     example,
     maps,
+)
+from utils.plots import explorers
+from utils.plots.explorers import (
+    LIMIT,
+    TEMPERATURES,
+    Explorer,
+    ask,
+    explore_alignment,
+    explore_attention,
+    explore_gaps,
+    explore_heads,
+    explore_labels,
+    explore_next_word,
+    explore_steps,
 )
 
 HOSTILE = ["</script>", "<b>", "&amp;", "'\"", "$x$", "🐈", "שלום", "a b", "\\", "`${1}`"]

@@ -5,15 +5,19 @@ import torch
 from safetensors import safe_open
 from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast, pipeline
 
+from scripts.bodies import load_minilm
 from scripts.masked_model import (
     count_pieces,
+    fit_masked_language_model,
+    guess_words,
     pseudo_perplexity,
     save_changes,
     set_bias_to_frequencies,
     start_from_minilm,
+    whole_words,
 )
 from utils.models.language_models import TransformerLanguageModel
-from utils.pretrained import CHECKPOINTS, CheckpointError, load_minilm
+from utils.pretrained import CHECKPOINTS, CheckpointError
 from utils.texts import (
     MaskedLanguageModel,
     load_language_model,
@@ -21,7 +25,6 @@ from utils.texts import (
     minilm_for_filling,
 )
 from utils.tokens import train_tokenizer
-from utils.training import fit_language_model
 from utils.vocabulary import END, MASK, MASK_ID, PADDING, START, UNKNOWN
 
 TEXTS = ["The old film was good.", "A cat sat on the old mat, and the cat was good.", "Good films!"]
@@ -109,7 +112,7 @@ def test_training_fills_the_gaps_of_what_was_read():
     masked_model = make_masked_model(layers=1)
     before = pseudo_perplexity(masked_model, TEXTS[:2])
     options = {"epochs": 60, "window": 16, "batch_size": 8, "learning_rate": 1e-2, "patience": 60}
-    history = fit_language_model(masked_model, TEXTS[:2] * 40, TEXTS[:2], **options)
+    history = fit_masked_language_model(masked_model, TEXTS[:2] * 40, TEXTS[:2], **options)
     assert pseudo_perplexity(masked_model, TEXTS[:2]) < before / 10
     ((word, probability), (_, lower)), mat = masked_model.fill("A [MASK] sat on the old [MASK], and", count=2)
     assert word == "cat"
@@ -117,7 +120,7 @@ def test_training_fills_the_gaps_of_what_was_read():
     assert 1 > probability > lower > 0
     assert masked_model.fill("The old [MASK] was good.")[0][0][0] == "film"
     scores = [record["validation_log_probability"] for record in history]
-    _, log_probabilities, ranks = masked_model.guess_words(TEXTS[:2])
+    _, log_probabilities, ranks = guess_words(masked_model, TEXTS[:2])
     assert log_probabilities.mean().item() == pytest.approx(max(scores), abs=1e-5)
     assert history[scores.index(max(scores))]["validation_top5"] == (ranks < 5).float().mean().item()
 
@@ -144,7 +147,7 @@ def test_pseudo_perplexity_hides_one_token_at_a_time(either):
 
 def test_only_whole_words_are_hidden(masked_model):
     assert masked_model.tokenizer.tokenize("cats") == ["▁cat", "s"]  # so it is never asked for
-    ids, log_probabilities, ranks = masked_model.guess_words([" ".join([*TEXTS, "cats"])] * 5, share=1.0)
+    ids, log_probabilities, ranks = guess_words(masked_model, [" ".join([*TEXTS, "cats"])] * 5, share=1.0)
     words = masked_model.tokenizer.convert_ids_to_tokens(ids.tolist())
     assert {"▁the", "▁cat"} <= set(words)
     assert not set(words) & {".", ",", "!", "</s>"}
@@ -153,8 +156,8 @@ def test_only_whole_words_are_hidden(masked_model):
     assert ranks.min() >= 0
     assert ranks.max() < masked_model.vocabulary_size
     assert (log_probabilities < 0).all()
-    fewer = masked_model.guess_words(TEXTS * 30, share=0.2)[0]
-    everything = masked_model.guess_words(TEXTS * 30, share=1.0)[0]
+    fewer = guess_words(masked_model, TEXTS * 30, share=0.2)[0]
+    everything = guess_words(masked_model, TEXTS * 30, share=1.0)[0]
     assert len(fewer) / len(everything) == pytest.approx(0.2, abs=0.08)
 
 
@@ -163,7 +166,7 @@ def test_a_rank_says_how_many_are_likelier(masked_model):
         torch.nn.init.zeros_(parameter)
     scores = torch.arange(masked_model.vocabulary_size, dtype=torch.float)
     masked_model.model.output_bias.data = scores
-    ids, log_probabilities, ranks = masked_model.guess_words(TEXTS, share=1.0)
+    ids, log_probabilities, ranks = guess_words(masked_model, TEXTS, share=1.0)
     assert torch.equal(ranks, len(scores) - 1 - ids)
     assert torch.allclose(log_probabilities, scores.log_softmax(dim=0)[ids], atol=1e-5)
 
@@ -185,9 +188,9 @@ def test_windows_that_do_not_fit_are_named(masked_model):
     options = {"epochs": 1, "learning_rate": 1e-3}
     for window in (0, 18, 36):
         with pytest.raises(ValueError, match=f"multiple of 4 and at most 32, not {window}"):
-            fit_language_model(masked_model, TEXTS, TEXTS, window=window, **options)
+            fit_masked_language_model(masked_model, TEXTS, TEXTS, window=window, **options)
     with pytest.raises(ValueError, match="windows of 32 need at least 64"):
-        fit_language_model(masked_model, TEXTS[:1], TEXTS, window=32, **options)
+        fit_masked_language_model(masked_model, TEXTS[:1], TEXTS, window=32, **options)
 
 
 def test_models_mixed_up_are_refused(masked_model, tmp_path):
@@ -223,8 +226,8 @@ def test_a_saved_model_comes_back(masked_model, tmp_path):
 def test_an_epoch_has_as_many_windows_as_asked_for():
     masked_model = make_masked_model(layers=1)
     options = {"epochs": 1, "window": 16, "batch_size": 4, "learning_rate": 1e-3}
-    everything = fit_language_model(masked_model, TEXTS * 60, TEXTS[:2], **options)
-    some = fit_language_model(masked_model, TEXTS * 60, TEXTS[:2], epoch_size=8, **options)
+    everything = fit_masked_language_model(masked_model, TEXTS * 60, TEXTS[:2], **options)
+    some = fit_masked_language_model(masked_model, TEXTS * 60, TEXTS[:2], epoch_size=8, **options)
     tokens = [round(h[0]["seconds"] * h[0]["tokens_per_second"]) for h in (everything, some)]
     assert 8 * 16 < tokens[1] <= 8 * (16 + 4 * 2)
     assert tokens[0] > 2 * tokens[1]
@@ -270,7 +273,7 @@ def test_the_body_of_the_masked_model_is_minilm():
 @pytest.mark.slow
 def test_whole_words_of_minilms_vocabulary(shipped):
     tokens = torch.tensor(shipped.encode(["The re-entry of Anna's unembeddable cat, don't!"]))
-    whole = shipped.tokenizer.convert_ids_to_tokens(tokens[shipped.whole_words(tokens)].tolist())
+    whole = shipped.tokenizer.convert_ids_to_tokens(tokens[whole_words(shipped, tokens)].tolist())
     assert whole == ["the", "of", "cat"]
 
 

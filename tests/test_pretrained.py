@@ -9,13 +9,13 @@ from tokenizers.models import WordLevel
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from scripts import prepare as preparing
+from scripts.bodies import load_minilm
 from scripts.prepare import convert_smollm2, main
 from utils import pretrained
 from utils.pretrained import (
     CACHE,
     PACKAGES,
     CheckpointError,
-    load_minilm,
     load_smollm2,
     package_file,
     sha256,

@@ -5,16 +5,15 @@ import torch
 from torch import nn
 from transformers import BertConfig, BertModel
 
+from scripts.bodies import TransformersBody, text_features
 from utils.models.language_models import RecurrentLanguageModel
 from utils.tokens import PADDING_ID
 from utils.training import train
 from utils.transfer import (
     LanguageModelBody,
     TextClassifier,
-    TransformersBody,
     fit_classifier,
     pool,
-    text_features,
 )
 
 

@@ -3,12 +3,8 @@ import torch
 from torch.nn import functional as F
 from transformers import GPT2Config, GPT2Model
 
-from utils.models.language_models import (
-    TransformerLanguageModel,
-    language_model_loss,
-    mask_tokens,
-    masked_language_model_loss,
-)
+from scripts.masked_model import masked_language_model_loss
+from utils.models.language_models import TransformerLanguageModel, language_model_loss, mask_tokens
 from utils.pretrained import CheckpointError
 from utils.texts import LanguageModel, load_language_model, load_masked_language_model
 from utils.tokens import MASK_ID, train_tokenizer

@@ -154,25 +154,6 @@ def package_file(name: str) -> Path:
     return path
 
 
-def load_minilm() -> tuple[Any, Any]:
-    """Load all-MiniLM-L6-v2, a BERT encoder of 22 million parameters, from its package.
-
-    Gives a ``BertModel``, and a ``tokenizers.Tokenizer`` that cuts texts off after 512 tokens.
-    """
-    from tokenizers import Tokenizer  # these are imported here, because they take long
-    from transformers import BertModel
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
-    folder = package_file("minilm").parent
-    model = BertModel.from_pretrained(folder, local_files_only=True, add_pooling_layer=False)
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    tokenizer.no_padding()
-    tokenizer.enable_truncation(model.config.max_position_embeddings)
-    tokenizer.encode_special_tokens = True  # "[SEP]" in a text is text
-    return model.eval(), tokenizer
-
-
 def smollm2_folder() -> Path:
     """Where SmolLM2 lies once it is converted, in half precision."""
     return CACHE / f"smollm2-{PACKAGES['smollm2'][2][:8]}"

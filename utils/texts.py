@@ -3,7 +3,6 @@
 # ruff: noqa: F405 (the names in capitals are those of utils.vocabulary)
 
 from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -175,48 +174,6 @@ class MaskedLanguageModel:
         pieces = [self.tokenizer.convert_ids_to_tokens(row) for row in best.indices.tolist()]
         words = [[piece.strip(WORD_SIGN) for piece in row] for row in pieces]
         return [list(zip(*pair, strict=True)) for pair in zip(words, best.values.tolist(), strict=True)]
-
-    def guess_words(
-        self, texts: Sequence[str], share: float = 0.15, seed: int = 0
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Hide a share of the ``whole_words`` of texts, cut into windows of 130 tokens, and guess them.
-
-        Gives three tensors [words]: ids of the hidden words, their log-probabilities, and their ranks: how
-        many pieces the model finds likelier.
-        """
-        size, windows, results = min(130, self.max_length) - 2, [], []
-        for first, *ids, last in self.encode(texts):
-            windows += [[first, *ids[i : i + size], last] for i in range(0, len(ids), size)]
-        generator = torch.Generator().manual_seed(seed)
-        for chunk in sorted_batches([len(window) for window in windows], 32):
-            tokens = pad([windows[i] for i in chunk])  # [batch, time]
-            hidden = self.whole_words(tokens) & (torch.rand(tokens.shape, generator=generator) < share)
-            expected = tokens[hidden]  # [words]
-            inputs = tokens.masked_fill(hidden, self.tokenizer.mask_token_id)
-            found = self.log_probabilities_at(inputs, hidden)  # [words, vocabulary]
-            theirs = found.gather(1, expected[:, None])
-            results.append((expected, theirs[:, 0], (found > theirs).sum(dim=1)))
-        ids, log_probabilities, ranks = (torch.cat(column) for column in zip(*results, strict=True))
-        return ids, log_probabilities, ranks
-
-    def whole_words(self, tokens: Tensor) -> Tensor:
-        """True at tokens [batch, time] that are words: no parts, no punctuation, nothing tied to a word."""
-        words, goes_on, ties = self._kinds_of_pieces
-        whole = words[tokens]
-        whole[:, :-1] &= ~goes_on[tokens[:, 1:]]
-        whole[:, 1:] &= ~ties[tokens[:, :-1]]
-        return whole
-
-    @cached_property
-    def _kinds_of_pieces(self):
-        """For each piece whether it is a word, goes on with one, and ties two together."""
-        pieces = self.tokenizer.convert_ids_to_tokens(range(self.vocabulary_size))
-        if any(piece.startswith("##") for piece in pieces):  # BERT marks what goes on, we what begins
-            ties = ("##", "'", "-")
-            pieces = [p.removeprefix("##") if p.startswith(ties) else WORD_SIGN + p for p in pieces]
-        words = [piece.startswith(WORD_SIGN) and piece.strip(WORD_SIGN).isalpha() for piece in pieces]
-        goes_on = [piece[0].isalnum() or piece[0] in "'-" for piece in pieces]
-        return tuple(map(torch.tensor, (words, goes_on, [piece in ("'", "-") for piece in pieces])))
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write a checkpoint of a ``TransformerLanguageModel``; BERT's are written by its training."""

@@ -18,11 +18,11 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm.auto import tqdm
 
 from phrasebook import phrasebook_words
-from utils.models.language_models import language_model_loss, mask_tokens, masked_language_model_loss
+from utils.models.language_models import language_model_loss
 from utils.models.recurrent import RecurrentTranslationModel
 from utils.models.transformer import TransformerTranslationModel
 from utils.scores import exact_share, translation_scores
-from utils.texts import LanguageModel, MaskedLanguageModel
+from utils.texts import LanguageModel
 from utils.tokens import translation_batches, word_tokenizer
 from utils.translator import Translator
 from utils.vocabulary import PADDING_ID
@@ -250,59 +250,28 @@ def fit_translator(
 
 
 def fit_language_model(
-    model: LanguageModel | MaskedLanguageModel,
+    model: LanguageModel,
     texts: Sequence[str],
     validation: Sequence[str],
     *,
     window: int = 64,
     batch_size: int = 32,
     epoch_size: int | None = None,
-    mask_share: float = 0.15,
     seed: int = 0,
     **options: Any,
 ) -> History:
-    """Train a language model to predict the next token, or a masked one hidden tokens.
+    """Train a language model to predict the next token of texts, cut into ``shuffled_windows``.
 
-    The texts are cut into shuffled windows, elsewhere in each epoch. The history has the mean
-    log-probability of a word of ``validation`` in nats, and the perplexity per word, or the share of the
-    hidden words that are among the model's first five. Taught in notebook 04, *Both, trained from scratch*.
-
-    Args:
-        window: tokens of a window; a masked model also reads halves and quarters, to know short texts.
-        epoch_size: windows that are drawn for an epoch; None: all.
-        mask_share, options: share of the tokens that ``mask_tokens`` selects; those of ``train``.
+    The history has the perplexity per word of ``validation``, and the mean log-probability of a word, in
+    nats. Taught in notebook 03, *ULMFiT: pretrain, adapt, fine-tune*; options are those of ``train``.
     """
-    if isinstance(model, MaskedLanguageModel):
-        longest = model.max_length - 2  # without the start and the end
-        if window % 4 or not 0 < window <= longest:
-            raise ValueError(f"the window must be a multiple of 4 and at most {longest}, not {window}")
-    stream = torch.tensor([token for ids in model.encode(texts) for token in ids])
-    count = len(stream) // window - 1  # at every offset there are so many
-    if count < 1:
-        raise ValueError(f"windows of {window} need at least {2 * window} tokens, not {len(stream)}")
-
-    def batches(epoch):
-        generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
-        offset = int(torch.randint(window, (), generator=generator))
-        windows = stream[offset:].unfold(0, window + 1, window)  # [windows, window + 1]; one token shared
-        drawn = torch.randperm(count, generator=generator)[:epoch_size].split(batch_size)
-        if isinstance(model, MaskedLanguageModel):
-            return [_hide(model, windows[rows, 1:], mask_share, generator) for rows in drawn]
-        return [(windows[rows],) for rows in drawn]
+    batches = shuffled_windows(model.encode(texts), window, batch_size, epoch_size, seed)
 
     def loss(network, batch):
-        if isinstance(model, MaskedLanguageModel):  # trained in one process: the network is its own
-            tokens, inputs, selected = batch
-            logits = model.logits_at(inputs, selected)  # [selected tokens, vocabulary]
-            return masked_language_model_loss(logits, tokens, selected), tokens.numel()
         (tokens,) = batch
         return language_model_loss(network(tokens)[0], tokens), tokens[:, 1:].numel()
 
     def validate(_):
-        if isinstance(model, MaskedLanguageModel):
-            _, log_probabilities, ranks = model.guess_words(validation)
-            found = {"validation_top5": (ranks < 5).float().mean().item()}
-            return found | {"validation_log_probability": log_probabilities.mean().item()}
         perplexity = model.perplexity(validation)
         return {"validation_perplexity": perplexity, "validation_log_probability": -math.log(perplexity)}
 
@@ -310,10 +279,24 @@ def fit_language_model(
     return train(model.model, batches, loss, validate, **options)
 
 
-def _hide(model, windows, share, generator):
-    """Frame windows, or halves or quarters of them, and hide tokens: true ones, read ones, selected ones."""
-    parts = 2 ** int(torch.randint(3, (), generator=generator))
-    signs = model.tokenizer
-    tokens = F.pad(windows.reshape(len(windows) * parts, -1), (1, 1), value=signs.sep_token_id)
-    tokens[:, 0] = signs.cls_token_id  # [batch, window / parts + 2]
-    return tokens, *mask_tokens(tokens, model.vocabulary_size, generator, share, signs.mask_token_id)
+def shuffled_windows(
+    ids: list[list[int]], window: int, batch_size: int, epoch_size: int | None, seed: int
+) -> Callable[[int], list[tuple[Tensor]]]:
+    """A function that gives an epoch's batches, (tokens [batch, window + 1],), from texts as token ids.
+
+    The texts are joined and cut elsewhere in each epoch, and ``epoch_size`` windows are drawn (None: all).
+    A window shares its first token with the one before.
+    """
+    stream = torch.tensor([token for row in ids for token in row])
+    count = len(stream) // window - 1  # at every offset there are so many
+    if count < 1:
+        raise ValueError(f"windows of {window} need at least {2 * window} tokens, not {len(stream)}")
+
+    def batches(epoch):
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+        offset = int(torch.randint(window, (), generator=generator))
+        windows = stream[offset:].unfold(0, window + 1, window)  # [windows, window + 1]
+        drawn = torch.randperm(count, generator=generator)[:epoch_size]
+        return [(windows[rows],) for rows in drawn.split(batch_size)]
+
+    return batches

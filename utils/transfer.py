@@ -33,25 +33,6 @@ class LanguageModelBody(nn.Module):
         return [list(part.parameters()) for part in (self.model.embedding, *self.model.layers)]
 
 
-class TransformersBody(nn.Module):
-    """The last hidden states of a model from `transformers`, such as MiniLM, which is not copied.
-
-    Used in notebook 03, *A frozen body and a linear head, on real reviews*.
-    """
-
-    def __init__(self, model: Any):
-        super().__init__()
-        self.model, self.width = model, model.config.hidden_size
-
-    def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
-        return self.model(input_ids=tokens, attention_mask=mask.long()).last_hidden_state
-
-    def layers(self) -> list[list[nn.Parameter]]:
-        """The parameters of an encoder from the input upwards: the embeddings, then layer by layer."""
-        parts = [self.model.embeddings, *self.model.encoder.layer]
-        return [list(part.parameters()) for part in parts]
-
-
 def pool(states: Tensor, mask: Tensor, how: str = "concat") -> Tensor:
     """One vector for each text; built in notebook 03, *ULMFiT: pretrain, adapt, fine-tune*.
 
@@ -68,21 +49,6 @@ def pool(states: Tensor, mask: Tensor, how: str = "concat") -> Tensor:
     last = states[torch.arange(len(states)), mask.sum(dim=1) - 1]
     largest = states.masked_fill(~mask.unsqueeze(-1), -torch.inf).amax(dim=1)
     return torch.cat([last, largest, mean], dim=-1)
-
-
-@torch.no_grad()
-def text_features(body: Any, ids: list[list[int]], pooling="mean", batch_size=64) -> Tensor:
-    """The features of texts, lists of token ids, by a frozen body: [texts, width], pooled as ``pool`` does.
-
-    Built in notebook 03, *A frozen body and a linear head, on real reviews*.
-    """
-    body.eval()
-    found: dict[int, Tensor] = {}
-    for chunk in sorted_batches([len(row) for row in ids], batch_size):
-        tokens = pad([ids[i] for i in chunk])  # [batch, time]
-        mask = tokens != PADDING_ID
-        found |= zip(chunk, pool(body(tokens, mask), mask, pooling), strict=True)
-    return torch.stack([found[i] for i in range(len(ids))])
 
 
 class TextClassifier(nn.Module):

@@ -21,6 +21,7 @@ from phrasebook import HELD_OUT, write_mixture, write_phrases
 from scripts.corpora import load_multi30k
 from scripts.evaluate import bleu_by_length, word_bleu
 from scripts.experiments.bootstrap import bleu_difference
+from scripts.masked_model import guess_words, whole_words
 from scripts.tables import write_rows, write_settings
 from scripts.train import language_model_texts, sizes_of
 from utils import pretrained
@@ -209,17 +210,17 @@ def describe_masked_language_model(checkpoint: str = MASKED_MODEL) -> None:
     counts = torch.zeros(masked_model.vocabulary_size, dtype=torch.long)
     for ids in masked_model.encode(training):
         tokens = torch.tensor([ids])
-        counts += torch.bincount(tokens[masked_model.whole_words(tokens)], minlength=len(counts))
+        counts += torch.bincount(tokens[whole_words(masked_model, tokens)], minlength=len(counts))
     frequent, rows = counts.topk(5).indices, []
     for corpus, name in UNSEEN_TEXTS.items():
         texts = language_model_texts(corpus)["test"]
-        words, log_probabilities, ranks = masked_model.guess_words(texts)
+        words, log_probabilities, ranks = guess_words(masked_model, texts)
         row = {"text": name, "words": len(words), "first": (ranks < 1).float().mean().item()}
         row |= {"first_five": (ranks < 5).float().mean().item()}
         row |= {"frequent_five": torch.isin(words, frequent).float().mean().item()}
         row |= {"log_probability": log_probabilities.mean().item()}
         # So few that there is hardly ever a second gap nearby.
-        few = [masked_model.guess_words(texts, share=0.01, seed=seed)[2] for seed in range(1, 4)]
+        few = [guess_words(masked_model, texts, share=0.01, seed=seed)[2] for seed in range(1, 4)]
         ranks = torch.cat(few)
         rows.append(row | {"single": len(ranks), "single_first_five": (ranks < 5).float().mean().item()})
     write_rows(checkpoint, pd.DataFrame(rows).round(4))

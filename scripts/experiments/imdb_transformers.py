@@ -17,6 +17,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from scripts.bodies import TransformersBody, load_minilm
 from scripts.corpora import load_imdb
 from scripts.experiments import imdb_draws
 from scripts.experiments.imdb_sweep import (
@@ -33,10 +34,10 @@ from scripts.experiments.imdb_sweep import (
 from scripts.tables import write_rows
 from utils import features
 from utils.models.language_models import RecurrentLanguageModel
-from utils.pretrained import load_minilm, load_smollm2
+from utils.pretrained import load_smollm2
 from utils.texts import load_language_model
 from utils.tokens import encode_texts, pad, sorted_batches
-from utils.transfer import LanguageModelBody, TextClassifier, TransformersBody, pool
+from utils.transfer import LanguageModelBody, TextClassifier, pool
 
 LAYER = 22  # of SmolLM2: what notebook 03 uses
 STRENGTHS = (1e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)  # of scikit-learn's C

@@ -7,13 +7,9 @@ import torch
 from torch.nn import functional as F
 
 from phrasebook import write_mixture
+from scripts.masked_model import masked_language_model_loss
 from scripts.tables import write_rows, write_settings
-from utils.models.language_models import (
-    TransformerLanguageModel,
-    language_model_loss,
-    mask_tokens,
-    masked_language_model_loss,
-)
+from utils.models.language_models import TransformerLanguageModel, language_model_loss, mask_tokens
 from utils.tokens import MASK_ID, pad, train_tokenizer
 
 STEPS = {"causal": 800, "masked": 800, "full": 200}  # who copies needs no more

@@ -9,16 +9,15 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from transformers.utils import logging
 
+from scripts.bodies import TransformersBody, load_minilm, text_features
 from scripts.experiments.bootstrap import interval
-from scripts.masked_model import count_pieces
+from scripts.masked_model import count_pieces, fit_masked_language_model, guess_words
 from scripts.tables import write_rows, write_settings
 from utils.loaders import load_reviews
 from utils.models.language_models import TransformerLanguageModel
-from utils.pretrained import load_minilm, load_smollm2
+from utils.pretrained import load_smollm2
 from utils.texts import MaskedLanguageModel
 from utils.tokens import encode_texts, train_tokenizer
-from utils.training import fit_language_model
-from utils.transfer import TransformersBody, text_features
 
 
 def fit_probe(features, labels, validation, strengths=(1e-4, 1e-3, 1e-2, 1e-1, 1.0)):
@@ -76,7 +75,7 @@ def train_masked(texts, validation, seed, epochs, width):
     network = TransformerLanguageModel(tokenizer.get_vocab_size(), causal=False, **sizes)
     model = MaskedLanguageModel(network, tokenizer)
     options = {"epochs": epochs, "window": 32, "learning_rate": 3e-3, "seed": seed}
-    fit_language_model(model, texts, validation, **options)
+    fit_masked_language_model(model, texts, validation, **options)
     return model
 
 
@@ -90,7 +89,7 @@ def fill_reviews(name="fill-reviews", seeds=5, epochs=48, width=96):
     rows = []
     for seed in range(seeds):
         model = train_masked(texts["train"], texts["validation"], seed, epochs, width)
-        words, log_probabilities, _ = model.guess_words(texts["test"])
+        words, log_probabilities, _ = guess_words(model, texts["test"])
         counts = torch.as_tensor(count_pieces(model, texts["train"])) + 1
         frequency = -(counts / counts.sum()).log()[words].mean().item()
         rows.append({"seed": seed, "masked": -log_probabilities.mean().item(), "unigram": frequency})

@@ -9,12 +9,11 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
+from scripts.bodies import TransformersBody, load_minilm, text_features
 from scripts.corpora import load_sentence_polarity
 from scripts.tables import write_rows
 from utils.loaders import load_reviews
-from utils.pretrained import load_minilm
 from utils.tokens import encode_texts
-from utils.transfer import TransformersBody, text_features
 
 
 def bag_of_words():

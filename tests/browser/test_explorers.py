@@ -212,7 +212,7 @@ CELLS = [
     "from IPython.display import display\nfrom tests.explorer_examples import *",
     "for kind in KINDS:\n    display(example(kind))",
     "import os\nos.environ.pop('CI', None)\n"
-    "from scripts.explorers import ask\n"
+    "from utils.plots.explorers import ask\n"
     f"ask(lambda text: explore_gaps(Filler(), text, alt=text), {TEXT!r}, 'your sentence')",
 ]
 

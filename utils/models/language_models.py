@@ -57,22 +57,6 @@ def mask_tokens(
     return torch.where(selected & (fate >= 0.9), others, inputs), selected
 
 
-def masked_language_model_loss(logits: Tensor, tokens: Tensor, selected: Tensor) -> Tensor:
-    """Cross-entropy of the selected tokens alone (Devlin et al. 2019, section 3.1); a mean, in nats.
-
-    The logits [selected tokens, vocabulary_size] have the order of ``tokens[selected]``. Built in notebook
-    04, *Two objectives on the same text*; errors as in ``language_model_loss``.
-    """
-    if tokens.shape != selected.shape or logits.ndim != 2 or len(logits) != int(selected.sum()):
-        raise ValueError(
-            f"a row of logits is needed for each of {int(selected.sum())} selected tokens: logits are "
-            f"{list(logits.shape)}, tokens {list(tokens.shape)}, selected {list(selected.shape)}"
-        )
-    if not len(logits):
-        raise ValueError("there is nothing to predict: no token is selected")
-    return F.cross_entropy(logits.float(), tokens[selected])
-
-
 def locked_dropout(vectors: Tensor, share: float, training: bool) -> Tensor:
     """Drop units of [batch, time, width], the same ones at every step of a sequence (Gal 2016)."""
     if not training or not share:

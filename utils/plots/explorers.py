@@ -6,7 +6,7 @@ is not trusted) the words remain, and say on hovering what the picture would hav
 their numbers are kept to three digits, and all that a click can ask for is computed beforehand. Each needs an
 ``alt`` text: what is seen, and what follows from it.
 
-They wait here until notebooks use them: then they move to ``utils.plots``, for which it must have room.
+Imported on its own, as ``utils.plots.explorers``. No library is needed to make one, but those of the models.
 """
 
 import html
