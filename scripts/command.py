@@ -13,6 +13,7 @@ COMMANDS = {  # the module, and what its main() does
     "train": ("scripts.train", "train a translator, a language model, or a masked one"),
     "evaluate": ("scripts.evaluate", "score a translator of captions on Multi30k"),
     "experiment": ("scripts.experiments.__main__", "compute results and model cards that are shipped"),
+    "review": ("scripts.review", "print a review of IMDb whose features are shipped"),
     "benchmark": ("scripts.benchmark", "measure the speed of training and of decoding"),
     "figures": ("scripts.figures", "draw the chapter's figures into imgs/"),
     "claims": ("scripts.claims_table", "write the table of claims from the notebooks' outputs"),

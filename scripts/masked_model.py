@@ -7,17 +7,58 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
+from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn import functional as F
+from transformers import PreTrainedTokenizerFast
 
-from utils.inputs import pad, sorted_batches
+from scripts.stack import TransformerLanguageModel
+from utils.inputs import load_tokenizer, pad, sorted_batches
 from utils.models.language_models import mask_tokens
-from utils.pretrained import write_checksums
-from utils.texts import MaskedLanguageModel, minilm_for_filling
+from utils.pretrained import load_network, open_checkpoint, save_checkpoint, write_checksums
+from utils.texts import MaskedLanguageModel, load_masked_language_model, minilm_for_filling
 from utils.training import shuffled_windows, train
-from utils.vocabulary import WORD_SIGN
+from utils.vocabulary import END, MASK, PADDING, START, UNKNOWN, WORD_SIGN
 
 NEVER = -10_000.0  # as a bias: a piece that is never guessed
+
+
+class MaskedStack(MaskedLanguageModel):
+    """A ``TransformerLanguageModel`` with a full mask that fills gaps, as MiniLM does.
+
+    The tokeniser must have ``[MASK]``: ``train_tokenizer(..., mask=True)``.
+    """
+
+    def __init__(self, network: TransformerLanguageModel, tokenizer: Tokenizer):
+        if network.causal:
+            raise ValueError("a causal model cannot fill gaps: it does not see what follows them")
+        if tokenizer.token_to_id(MASK) is None:
+            raise ValueError(f"the tokeniser has no {MASK}; make it with train_tokenizer(..., mask=True)")
+        signs = {"pad_token": PADDING, "unk_token": UNKNOWN, "cls_token": START, "sep_token": END}
+        self.model, self.vocabulary_size, self.max_length = (
+            network,
+            tokenizer.get_vocab_size(),
+            network.max_length,
+        )
+        self.tokenizer = PreTrainedTokenizerFast(tokenizer_object=tokenizer, mask_token=MASK, **signs)
+
+    def logits_at(self, inputs: Tensor, selected: Tensor) -> Tensor:
+        """As those of a ``MaskedLanguageModel``."""
+        return self.model(inputs, selected)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write a checkpoint that ``load_masked`` reads."""
+        save_checkpoint(folder, self.model, {"tokenizer": self.tokenizer.backend_tokenizer})
+
+
+def load_masked(name: str | Path) -> MaskedLanguageModel:
+    """Load a masked language model of either kind, from MiniLM or a ``MaskedStack``."""
+    types = ("BertForMaskedLM", "TransformerLanguageModel")
+    folder, config = open_checkpoint(name, types, "masked language model")
+    if config["model_type"] == "BertForMaskedLM":
+        return load_masked_language_model(folder)
+    network = load_network(folder, TransformerLanguageModel)
+    return MaskedStack(network, load_tokenizer(folder / "tokenizer.json"))
 
 
 def count_pieces(masked: MaskedLanguageModel, texts: Sequence[str]) -> Tensor:

@@ -6,8 +6,9 @@ import io
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from filelock import FileLock
@@ -18,12 +19,22 @@ from utils.pretrained import (
     CHECKSUM_FILE,
     PACKAGES,
     CheckpointError,
-    collect_problems,
     package_file,
     smollm2_folder,
     verify_folder,
     write_checksums,
 )
+
+
+def collect_problems(check: Callable[[str], Any], names: Iterable[str]) -> list[str]:
+    """What ``verify_folder`` or ``package_file`` says about those names that it refuses."""
+    problems = []
+    for name in names:
+        try:
+            check(name)
+        except CheckpointError as error:
+            problems.append(str(error))
+    return problems
 
 
 def prepare() -> None:

@@ -309,12 +309,12 @@ def prepare_masked_model(settings: MaskedModelTraining):
     from accelerate.utils import set_seed
 
     from scripts.masked_model import (
+        MaskedStack,
         fit_masked_language_model,
         set_bias_to_frequencies,
         start_from_minilm,
     )
-    from utils.models.language_models import TransformerLanguageModel
-    from utils.texts import MaskedLanguageModel
+    from scripts.stack import TransformerLanguageModel
     from utils.tokens import train_tokenizer
 
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
@@ -331,7 +331,7 @@ def prepare_masked_model(settings: MaskedModelTraining):
         names = ("width", "heads", "layers", "feed_forward_size", "dropout")
         sizes = {name: getattr(settings, name) for name in names} | {"max_length": settings.window + 2}
         network = TransformerLanguageModel(tokenizer.get_vocab_size(), False, **sizes)
-        model, trained = MaskedLanguageModel(network, tokenizer), list(network.parameters())
+        model, trained = MaskedStack(network, tokenizer), list(network.parameters())
         set_bias_to_frequencies(model, texts["train"])
     options = {name: getattr(settings, name) for name in ("window", "epoch_size", "mask_share")}
     train = _language_model_training(

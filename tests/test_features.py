@@ -9,7 +9,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from utils.features import FEATURES, FOLDER, draw_labels, load_features, show_review
+from scripts.review import show_review
+from utils.features import FEATURES, FOLDER, draw_labels, load_features
 from utils.loaders import load_results, load_settings
 
 
@@ -65,14 +66,14 @@ def test_draws_are_balanced_and_smaller_ones_are_parts():
 def test_a_wrong_feature_file_is_named(tmp_path):
     with pytest.raises(ValueError, match="choose one of smollm2, minilm"):
         load_features("gpt-5")
-    with pytest.raises(FileNotFoundError, match=r"minilm\.safetensors is missing; restore it with"):
+    with pytest.raises(ValueError, match=r"minilm\.safetensors is missing or damaged .*; restore it with"):
         load_features("minilm", tmp_path)
     shutil.copy(FOLDER / "lstm.safetensors", tmp_path / "minilm.safetensors")
     with pytest.raises(ValueError, match="holds the features 'lstm', not 'minilm'"):
         load_features("minilm", tmp_path)
     whole = (FOLDER / "lstm.safetensors").read_bytes()
     (tmp_path / "lstm.safetensors").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ValueError, match="is damaged"):
+    with pytest.raises(ValueError, match="or damaged"):
         load_features("lstm", tmp_path)
     tensors = load_file(FOLDER / "lstm.safetensors")
     about = {"name": "lstm", "body": "", "train_ids": "a", "test_ids": "b"}

@@ -7,16 +7,18 @@ from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast, p
 
 from scripts.bodies import load_minilm
 from scripts.masked_model import (
+    MaskedStack,
     count_pieces,
     fit_masked_language_model,
     guess_words,
+    load_masked,
     pseudo_perplexity,
     save_changes,
     set_bias_to_frequencies,
     start_from_minilm,
     whole_words,
 )
-from utils.models.language_models import TransformerLanguageModel
+from scripts.stack import TransformerLanguageModel
 from utils.pretrained import CHECKPOINTS, CheckpointError
 from utils.texts import (
     MaskedLanguageModel,
@@ -35,7 +37,7 @@ def make_masked_model(layers=2):
     torch.manual_seed(0)
     sizes = {"width": 32, "layers": layers, "feed_forward_size": 48, "dropout": 0.0, "max_length": 34}
     network = TransformerLanguageModel(tokenizer.get_vocab_size(), False, **sizes)
-    return MaskedLanguageModel(network.eval(), tokenizer)
+    return MaskedStack(network.eval(), tokenizer)
 
 
 @pytest.fixture
@@ -67,7 +69,7 @@ def either(request):
 def logits(model, tokens):
     """Of every place [batch, time, vocabulary_size], from the network itself."""
     if isinstance(model.model, TransformerLanguageModel):
-        return model.model(tokens)[0]
+        return model.model(tokens)
     return model.model(tokens, attention_mask=(tokens != 0).long()).logits
 
 
@@ -197,12 +199,14 @@ def test_models_mixed_up_are_refused(masked_model, tmp_path):
     tokenizer = masked_model.tokenizer
     causal = TransformerLanguageModel(len(tokenizer), True, width=8, layers=1)
     with pytest.raises(ValueError, match="a causal model cannot fill gaps"):
-        MaskedLanguageModel(causal, tokenizer)
+        MaskedStack(causal, tokenizer.backend_tokenizer)
     with pytest.raises(ValueError, match=r"no \[MASK\]"):
-        MaskedLanguageModel(masked_model.model, train_tokenizer(TEXTS, "en", 120))
+        MaskedStack(masked_model.model, train_tokenizer(TEXTS, "en", 120))
     masked_model.save_pretrained(tmp_path / "masked")
-    with pytest.raises(CheckpointError, match="a masked language model, not a causal one"):
+    with pytest.raises(CheckpointError, match="not a language model"):
         load_language_model(tmp_path / "masked")
+    with pytest.raises(CheckpointError, match="not a masked language model"):
+        load_masked_language_model(tmp_path / "masked")
     with pytest.raises(CheckpointError, match="not a language model"):
         load_language_model("masked-language-model")
     with pytest.raises(CheckpointError, match="not a masked language model"):
@@ -211,7 +215,7 @@ def test_models_mixed_up_are_refused(masked_model, tmp_path):
 
 def test_a_saved_model_comes_back(masked_model, tmp_path):
     masked_model.save_pretrained(tmp_path / "saved")
-    again = load_masked_language_model(tmp_path / "saved")
+    again = load_masked(tmp_path / "saved")
     assert again.model.config == masked_model.model.config
     text = "The old [MASK] was [MASK]."
     for ours, theirs in zip(masked_model.fill(text), again.fill(text), strict=True):
@@ -219,7 +223,7 @@ def test_a_saved_model_comes_back(masked_model, tmp_path):
     weights = tmp_path / "saved" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"x")
     with pytest.raises(CheckpointError, match=r"model\.safetensors is damaged: its SHA-256 is [0-9a-f]{64}"):
-        load_masked_language_model(tmp_path / "saved")
+        load_masked(tmp_path / "saved")
 
 
 @pytest.mark.slow

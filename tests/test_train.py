@@ -11,11 +11,12 @@ from safetensors import safe_open
 from torch.nn import functional as F
 
 from scripts import training_state
+from scripts.masked_model import load_masked
 from scripts.settings import TRAININGS, LanguageModelTraining, MaskedModelTraining, Places, TranslatorTraining
 from scripts.train import fit, language_model_texts, parse, translation_pairs
 from scripts.training_state import ResumeError, TrainingState
 from utils import training
-from utils.texts import load_language_model, load_masked_language_model
+from utils.texts import load_language_model
 from utils.training import train, translation_loss, warm_up_cosine
 from utils.translator import load_translator
 
@@ -430,7 +431,7 @@ def test_a_masked_model_is_trained_from_random_weights(tmp_path):
     folder = fit(settings, places(tmp_path))
     assert report_in(folder)["history"][0]["validation_log_probability"] < 0
     assert report_in(folder)["model"]["width"] == 8
-    assert len(load_masked_language_model(folder).fill("a [MASK] film", 2)[0]) == 2
+    assert len(load_masked(folder).fill("a [MASK] film", 2)[0]) == 2
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,9 @@ from torch.nn import functional as F
 from transformers import GPT2Config, GPT2Model
 
 from scripts.masked_model import masked_language_model_loss
-from utils.models.language_models import TransformerLanguageModel, language_model_loss, mask_tokens
-from utils.pretrained import CheckpointError
-from utils.texts import LanguageModel, load_language_model, load_masked_language_model
-from utils.tokens import MASK_ID, train_tokenizer
-from utils.training import fit_language_model
+from scripts.stack import TransformerLanguageModel
+from utils.models.language_models import language_model_loss, mask_tokens
+from utils.tokens import MASK_ID
 
 TOKENS = torch.tensor([[2, 7, 8, 9, 10, 11, 12, 3], [2, 13, 14, 15, 3, 0, 0, 0]])
 BOTH = pytest.mark.parametrize("causal", [True, False], ids=["causal", "full"])
@@ -61,9 +59,9 @@ def gpt2_with_the_weights_of(model):
 def test_the_causal_stack_equals_gpt2():
     model = make_model(causal=True)
     expected = gpt2_with_the_weights_of(model)(TOKENS).last_hidden_state
-    assert torch.allclose(model.read(TOKENS)[0], expected, atol=1e-5)
+    assert torch.allclose(model.read(TOKENS), expected, atol=1e-5)
     logits = F.linear(expected, model.embedding.weight, model.output_bias)
-    assert torch.allclose(model(TOKENS)[0], logits, atol=1e-5)
+    assert torch.allclose(model(TOKENS), logits, atol=1e-5)
 
 
 @BOTH
@@ -73,7 +71,7 @@ def test_what_a_changed_token_can_reach(causal):
     for place in range(1, 7):
         changed = TOKENS.clone()
         changed[0, place] = 17
-        difference = (model(TOKENS)[0] - model(changed)[0]).abs().amax(dim=2)
+        difference = (model(TOKENS) - model(changed)).abs().amax(dim=2)
         assert difference[1].max() == 0
         assert difference[0, place:].min() > 1e-4
         if causal:
@@ -86,118 +84,27 @@ def test_what_a_changed_token_can_reach(causal):
 @torch.no_grad()
 def test_padding_changes_nothing(causal):
     model = make_model(causal)
-    alone = model(TOKENS[1:, :5])[0]
-    assert torch.allclose(model(TOKENS)[0][1, :5], alone[0], atol=1e-6)
-
-
-@torch.no_grad()
-def test_reading_in_parts_is_reading_in_one():
-    model = make_model(causal=True)
-    whole, _ = model(TOKENS[:1])
-    first, state = model(TOKENS[:1, :3])
-    second, _ = model(TOKENS[:1, 3:], state)
-    assert torch.allclose(torch.cat([first, second], dim=1), whole, atol=1e-6)
-
-
-@BOTH
-@torch.no_grad()
-def test_attention_maps_show_the_mask(causal):
-    maps = make_model(causal).attention_maps(TOKENS)
-    assert [tuple(weights.shape) for weights in maps] == [(2, 4, 8, 8)] * 2
-    stacked = torch.stack(maps)
-    assert torch.allclose(stacked.sum(dim=-1), torch.ones(2, 2, 4, 8))
-    assert (stacked.triu(1).max() == 0) == causal
-    assert stacked[:, 1, :, :5, 5:].max() == 0  # padding
+    alone = model(TOKENS[1:, :5])
+    assert torch.allclose(model(TOKENS)[1, :5], alone[0], atol=1e-6)
 
 
 @torch.no_grad()
 def test_predictions_at_selected_places_alone():
     model, selected = make_model(causal=False), TOKENS > 8
-    assert torch.allclose(model(TOKENS, selected=selected)[0], model(TOKENS)[0][selected], atol=1e-6)
+    assert torch.allclose(model(TOKENS, selected), model(TOKENS)[selected], atol=1e-6)
 
 
-def test_texts_and_states_that_do_not_fit_are_refused():
+def test_texts_that_do_not_fit_are_refused():
     model = make_model(causal=True)
     with pytest.raises(ValueError, match="13 tokens, but the model's places end at 12"):
         model(torch.ones(1, 13, dtype=torch.long))
-    _, state = model(TOKENS)
-    with pytest.raises(ValueError, match="13 tokens"):
-        model(TOKENS[:, :5], state)
     with pytest.raises(ValueError, match=r"shape \[batch, time\], not \[8\]"):
         model(TOKENS[0])
-    with pytest.raises(ValueError, match="only a causal model can read on"):
-        make_model(causal=False)(TOKENS, state)
 
 
 def test_impossible_sizes_are_named():
     with pytest.raises(ValueError, match="multiple of 4"):
         make_model(causal=True, width=18)
-
-
-@pytest.mark.slow
-def test_it_is_trained_and_read_like_the_recurrent_one():
-    texts = ["The old film was good.", "A cat sat on the old mat, and the cat was good."]
-    tokenizer = train_tokenizer(texts * 2, "en", 120, lowercase=True)
-    torch.manual_seed(0)
-    network = TransformerLanguageModel(tokenizer.get_vocab_size(), True, width=32, dropout=0.0, max_length=40)
-    language_model = LanguageModel(network, tokenizer)
-    before = language_model.perplexity(texts)
-    fit_language_model(
-        language_model, texts * 30, texts, epochs=8, window=16, batch_size=8, learning_rate=1e-2
-    )
-    assert language_model.perplexity(texts) < before / 4
-    assert language_model.write("the old film", temperature=0.01, length=6).startswith(
-        "the old film was good"
-    )
-
-
-@pytest.fixture(scope="module")
-def short_sighted():
-    """An untrained GPT that sees eight tokens, with opinions strong enough to differ."""
-    tokenizer = train_tokenizer(
-        ["The old film was good. A cat sat on the mat."] * 3, "en", 60, lowercase=True
-    )
-    torch.manual_seed(0)
-    sizes = {"width": 16, "layers": 1, "feed_forward_size": 16, "max_length": 8}
-    network = TransformerLanguageModel(tokenizer.get_vocab_size(), True, **sizes)
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.mul_(3)
-    return LanguageModel(network.eval(), tokenizer)
-
-
-@torch.no_grad()
-def test_writing_beyond_the_last_place_goes_on_from_the_latest_tokens(short_sighted):
-    text = short_sighted.write("the cat", length=40, temperature=0.01)
-    ids = short_sighted.tokenizer.encode("the cat").ids[:-1]
-    for _ in range(40):  # a plain loop that reads all it can anew
-        logits = short_sighted.model(torch.tensor([ids[-8:]]))[0][0, -1]
-        logits[:3] = -torch.inf
-        if (best := int(logits.argmax())) == 3:
-            break
-        ids.append(best)
-    assert text == short_sighted.tokenizer.decode(ids)
-    assert len(ids) > 20
-
-
-def test_a_long_prompt_is_read_from_its_end(short_sighted):
-    end = "the old film was good. a cat sat on the mat"
-    long = "the film was good " * 9 + end
-    assert len(short_sighted.encode([end])[0]) > 10  # so the model sees no more than the end of either
-    assert dict(short_sighted.next_pieces(long)) == pytest.approx(dict(short_sighted.next_pieces(end)))
-
-
-def test_saving_a_gpt_makes_a_checkpoint_that_loads_again(short_sighted, tmp_path):
-    short_sighted.save_pretrained(tmp_path)
-    again = load_language_model(tmp_path)
-    assert isinstance(again.model, TransformerLanguageModel)
-    assert again.model.config == short_sighted.model.config
-    for mine, theirs in zip(
-        short_sighted.hidden_states(["A cat."]), again.hidden_states(["A cat."]), strict=True
-    ):
-        assert torch.allclose(mine, theirs, atol=2e-2)  # half precision
-    with pytest.raises(CheckpointError, match="a causal language model, not a masked one"):
-        load_masked_language_model(tmp_path)
 
 
 def generator(seed=0):

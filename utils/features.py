@@ -1,8 +1,5 @@
 """Features of real film reviews by frozen bodies: numbers without text, from which heads learn."""
 
-import gzip
-import json
-import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,15 +28,12 @@ class Features(NamedTuple):
 def load_features(name: str, folder: Path = FOLDER) -> Features:
     """The features by one of the bodies ``FEATURES``; used in notebook 03.
 
-    Raises:
-        ValueError: an unknown name, or a file that is damaged or of another body; the message says which.
+    An unknown name, or a file that is missing, damaged or of another body, is a ValueError that says which.
     """
     if name not in FEATURES:
         raise ValueError(f"there are no features {name!r}; choose one of {', '.join(FEATURES)}")
     path = folder / f"{name}.safetensors"
     restore = f"restore it with `git checkout -- {path}`"
-    if not path.exists():
-        raise FileNotFoundError(f"{path} is missing; {restore}")
     try:
         with safe_open(path, framework="np") as file:
             found = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
@@ -51,8 +45,8 @@ def load_features(name: str, folder: Path = FOLDER) -> Features:
             if not len(vectors) == len(labels) == len(ids) or not np.isfinite(vectors).all():
                 raise ValueError(f"{len(vectors)} vectors, {len(labels)} labels and {len(ids)} ids")
             parts += [vectors.astype(np.float32), labels, ids]
-    except (SafetensorError, KeyError, ValueError) as error:
-        raise ValueError(f"{path} is damaged ({error}); {restore}") from error
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise ValueError(f"{path} is missing or damaged ({error}); {restore}") from error
     if about["name"] != name:
         raise ValueError(f"{path} holds the features {about['name']!r}, not {name!r}; {restore}")
     return Features._make([*parts, about["body"]])
@@ -66,23 +60,3 @@ def draw_labels(labels: np.ndarray, count: int, seed: int = 0) -> np.ndarray:
     order = np.random.default_rng(seed).permutation(len(labels))
     halves = [order[labels[order] == label][: count // 2] for label in (0, 1)]
     return np.stack(halves, axis=1).ravel()
-
-
-def show_review(review: str) -> None:
-    """Print the review of an id, where ``HELLO_TRANSFORMERS_DATA`` has the corpus, or say how to get it."""
-    split, _, rest = review.partition("/")
-    if split not in ("train", "test") or not rest:
-        raise ValueError(f'an id begins with "train/" or "test/", such as "test/neg/0_2"; this is {review!r}')
-    path = Path(os.environ.get("HELLO_TRANSFORMERS_DATA", "")).expanduser() / "imdb" / f"{split}.jsonl.gz"
-    if "HELLO_TRANSFORMERS_DATA" not in os.environ or not path.exists():
-        print(
-            f"{review}: no text of a review is part of this project. Get IMDb's from "
-            "https://ai.stanford.edu/~amaas/data/sentiment, where the id is a file's name; or set "
-            f"HELLO_TRANSFORMERS_DATA to a folder with imdb/{split}.jsonl.gz (data/features/README.md)."
-        )
-        return
-    with gzip.open(path, "rt", encoding="utf-8") as file:
-        for row in map(json.loads, file):
-            if row["id"] == review:
-                return print(row["text"].replace("<br />", "\n"))
-    raise ValueError(f"{path} has no review {review!r}")

@@ -23,30 +23,20 @@ def load_captions(aligned_only: bool = False) -> Dataset:
     """
     table = pd.read_csv(DATA / "captions.tsv", sep="\t", dtype=str, keep_default_na=False, quoting=3)
     chosen = table[table["links_en_fr"].ne("")] if aligned_only else table
-    return _dataset(chosen)
+    return Dataset.from_dict(chosen.to_dict("list"))
 
 
-def load_reviews(path: Path | str = DATA / "reviews.csv") -> DatasetDict:
+def load_reviews() -> DatasetDict:
     """The film reviews of ``data/reviews.csv``; see the card beside the file.
 
     The splits train, validation, test and challenge have the columns id, text, label (0 negative,
     1 positive), stars (1 to 5) and kind ("plain", or one of the hard kinds "negation", "contrast", "irony",
-    "faint"). ValueError names a review without text, or with an unknown label, split or number of stars.
-    Used in notebook 03, *A stress test: reviews that are hard on purpose*.
+    "faint"). Used in notebook 03, *A stress test: reviews that are hard on purpose*.
     """
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    for name, allowed in (("label", REVIEW_LABELS), ("split", REVIEW_SPLITS), ("stars", tuple("12345"))):
-        for review, found in table.loc[~table[name].isin(allowed), ["id", name]].itertuples(index=False):
-            raise ValueError(f"review {review} has the {name} {found!r}; allowed are {', '.join(allowed)}")
-    for review in table["id"][table["text"].str.strip() == ""]:
-        raise ValueError(f"review {review} has no text; write one or take the line out")
+    table = pd.read_csv(DATA / "reviews.csv", dtype=str, keep_default_na=False)
     table = table.assign(label=table["label"].map(REVIEW_LABELS.index), stars=table["stars"].astype(int))
     parts = {split: table[table["split"] == split].drop(columns="split") for split in REVIEW_SPLITS}
-    return DatasetDict({split: _dataset(rows) for split, rows in parts.items()})
-
-
-def _dataset(table) -> Dataset:
-    return Dataset.from_dict({str(name): list(table[name]) for name in table})
+    return DatasetDict({split: Dataset.from_dict(rows.to_dict("list")) for split, rows in parts.items()})
 
 
 def load_results(name: str) -> pd.DataFrame:

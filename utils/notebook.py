@@ -25,6 +25,7 @@ def set_up(seed: int = 0, checkpoints: tuple[str, ...] = ()) -> None:
     import torch
 
     from utils.plots.style import use_style
+    from utils.pretrained import verify_folder
 
     torch.manual_seed(seed)
     numpy.random.seed(seed)  # noqa: NPY002 (libraries that draw from the global generator)
@@ -32,12 +33,8 @@ def set_up(seed: int = 0, checkpoints: tuple[str, ...] = ()) -> None:
     if in_jupyter():
         shell: Any = sys.modules["IPython"].get_ipython()
         shell.run_line_magic("matplotlib", "agg")  # pictures come from show(), with alt text
-    if checkpoints:
-        from utils.pretrained import CheckpointError, collect_problems, verify_folder
-
-        problems = collect_problems(verify_folder, checkpoints)
-        if problems:
-            raise CheckpointError("\n".join(problems))
+    for name in checkpoints:
+        verify_folder(name)
     present(f"ready: seed {seed}" + "".join(f", {name} verified" for name in checkpoints))
 
 

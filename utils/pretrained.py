@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -98,17 +98,6 @@ def verify_folder(name: str | Path, restore: str | None = None) -> Path:
     for file, expected in listed.items():
         _verify_file(folder / file, expected, restore)
     return folder
-
-
-def collect_problems(check: Callable[[str], Any], names: Iterable[str]) -> list[str]:
-    """What ``verify_folder`` or ``package_file`` says about those names that it refuses."""
-    problems = []
-    for name in names:
-        try:
-            check(name)
-        except CheckpointError as error:
-            problems.append(str(error))
-    return problems
 
 
 def save_checkpoint(folder: str | Path, model: Any, tokenizers: dict[str, Any], **settings: Any) -> None:

@@ -16,16 +16,9 @@ def _race(model, learning_rate, **sizes):
 
 
 SHORT_TRAININGS: dict[str, dict[str, Any]] = {
-    "pair": {
-        "model": "gru",
-        "target": "de",
-        "theme": None,
-        "short_share": 0.95,
-        "steps": 1400,
-        "batch_size": 48,
-        "learning_rate": 6e-3,
-        "sizes": {"embedding_size": 192, "hidden_size": 208, "bidirectional": False, "dropout": 0.0},
-    },
+    "pair": {"model": "gru", "target": "de", "theme": None, "short_share": 0.95, "steps": 1400}
+    | {"batch_size": 48, "learning_rate": 6e-3}
+    | {"sizes": {"embedding_size": 192, "hidden_size": 208, "bidirectional": False, "dropout": 0.0}},
     "race-gru": _race("gru", 6e-3, embedding_size=128, hidden_size=208),
     "race-gru-attention": _race("gru-attention", 6e-3, embedding_size=128, hidden_size=192),
     "race-transformer": _race("transformer", 2.5e-3, width=128, heads=4, layers=2, feed_forward_size=196),

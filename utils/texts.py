@@ -1,7 +1,5 @@
 """Language models together with their tokenisers: loaded, saved, and used on plain text."""
 
-# ruff: noqa: F405 (the names in capitals are those of utils.vocabulary)
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,18 +10,16 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from utils.inputs import check_count, load_tokenizer, pad, sorted_batches
-from utils.models.language_models import RecurrentLanguageModel, TransformerLanguageModel
-from utils.pretrained import CheckpointError, load_network, open_checkpoint, package_file, save_checkpoint
+from utils.models.language_models import RecurrentLanguageModel
+from utils.pretrained import load_network, open_checkpoint, package_file, save_checkpoint
 from utils.tokens import encode_texts
-from utils.vocabulary import *  # noqa: F403
-
-NETWORKS = {network.__name__: network for network in (RecurrentLanguageModel, TransformerLanguageModel)}
+from utils.vocabulary import END_ID, MASK, PADDING_ID, START_ID, UNKNOWN_ID, WORD_SIGN
 
 
 class LanguageModel:
-    """A causal network that reads and writes text, by a tokeniser that frames it: ``<s> text </s>``."""
+    """A recurrent network that reads and writes text, by a tokeniser that frames it: ``<s> text </s>``."""
 
-    def __init__(self, model: RecurrentLanguageModel | TransformerLanguageModel, tokenizer: Tokenizer):
+    def __init__(self, model: RecurrentLanguageModel, tokenizer: Tokenizer):
         self.model, self.tokenizer = model, tokenizer
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
@@ -33,11 +29,15 @@ class LanguageModel:
     @torch.no_grad()
     def log_probabilities(self, texts: Sequence[str]) -> list[Tensor]:
         """Log-probability of every token of each text but the first: tensors [tokens − 1], in nats."""
-        ids, results = self.encode(texts), []
-        for row, states in zip(ids, self._read([row[:-1] for row in ids]), strict=True):
-            found = self.model.predict(states).float().log_softmax(dim=-1)  # [tokens − 1, vocabulary]
-            results.append(found.gather(1, torch.tensor(row[1:])[:, None])[:, 0])
-        return results
+        self.model.eval()
+        ids, results = self.encode(texts), {}
+        for chunk in sorted_batches([len(row) for row in ids], 32):
+            states, _ = self.model.read(pad([ids[i][:-1] for i in chunk]))  # [batch, time, width]
+            for i, row in zip(chunk, states, strict=True):  # one by one, as the vocabulary is large
+                expected = torch.tensor(ids[i][1:])
+                found = self.model.predict(row[: len(expected)]).float().log_softmax(dim=-1)
+                results[i] = found.gather(1, expected[:, None])[:, 0]
+        return [results[i] for i in range(len(ids))]
 
     def perplexity(self, texts: Sequence[str]) -> float:
         """Perplexity per word that spaces separate: e to the mean negative log-probability of a word.
@@ -46,19 +46,6 @@ class LanguageModel:
         """
         nats = -sum(row.sum().item() for row in self.log_probabilities(texts))
         return float(torch.tensor(nats / sum(len(text.split()) for text in texts)).exp())
-
-    def hidden_states(self, texts: Sequence[str]) -> list[Tensor]:
-        """The last layer's state after each token: tensors [tokens, width]."""
-        return self._read(self.encode(texts))
-
-    @torch.no_grad()
-    def _read(self, ids):
-        self.model.eval()
-        results = {}
-        for chunk in sorted_batches([len(row) for row in ids], 32):
-            states, _ = self.model.read(pad([ids[i] for i in chunk]))  # [batch, time, width]
-            results |= {i: row[: len(ids[i])] for i, row in zip(chunk, states, strict=True)}
-        return [results[i] for i in range(len(ids))]
 
     def next_pieces(self, prompt: str, count: int = 5) -> list[tuple[str, float]]:
         """The likeliest continuations of a text: pairs ``(piece, probability)``, best first."""
@@ -70,8 +57,7 @@ class LanguageModel:
     def write(self, prompt: str, length: int = 40, temperature: float = 0.8, seed: int = 0) -> str:
         """Continue a text by drawing one piece after the other, ``length`` at most.
 
-        Scores are divided by the temperature: towards 0 the likeliest piece always wins. A Transformer sees
-        its latest ``max_length`` tokens.
+        Scores are divided by the temperature: towards 0 the likeliest piece always wins.
         """
         if temperature <= 0:
             raise ValueError(f"temperature must be above 0, not {temperature}")
@@ -90,9 +76,6 @@ class LanguageModel:
     def _next(self, ids, state=None):
         """Logits [vocabulary_size] after a text, of which the last token is new if there is a state."""
         self.model.eval()
-        longest = getattr(self.model, "max_length", None)
-        if longest and len(ids) > longest:
-            ids, state = ids[-longest:], None  # each token moves one place down, so all are read anew
         logits, state = self.model(torch.tensor([ids if state is None else ids[-1:]]), state)
         return logits[0, -1], state
 
@@ -102,38 +85,22 @@ class LanguageModel:
 
 
 def load_language_model(name: str | Path, **overrides: Any) -> LanguageModel:
-    """Load a causal language model, which ``find_folder`` finds, in evaluation mode.
+    """Load a recurrent language model, which ``find_folder`` finds, in evaluation mode.
 
     The ``overrides`` are arguments of the network that may differ, such as ``dropout``. A checkpoint that is
     missing, damaged or of another kind is a ``CheckpointError``.
     """
-    folder, config = open_checkpoint(name, NETWORKS, "language model")
-    if config.get("causal") is False:
-        raise CheckpointError(f"{folder} holds a masked language model, not a causal one")
-    network = load_network(folder, NETWORKS[config["model_type"]], **overrides)
+    folder, _ = open_checkpoint(name, [RecurrentLanguageModel.__name__], "language model")
+    network = load_network(folder, RecurrentLanguageModel, **overrides)
     return LanguageModel(network, load_tokenizer(folder / "tokenizer.json"))
 
 
 class MaskedLanguageModel:
-    """A masked language model that fills the gaps of a text; taught in notebook 04.
-
-    The model is a ``BertForMaskedLM``, which with the tokeniser goes into ``pipeline("fill-mask")``, too; or
-    a ``TransformerLanguageModel`` that is not causal, with a ``tokenizers.Tokenizer`` that has ``[MASK]``.
-    """
+    """A ``BertForMaskedLM`` that fills gaps, as ``pipeline("fill-mask")`` does; taught in notebook 04."""
 
     def __init__(self, model: Any, tokenizer: Any):
-        if getattr(model, "causal", False):
-            raise ValueError("a causal model cannot fill gaps: it does not see what follows them")
-        if isinstance(tokenizer, Tokenizer):
-            from transformers import PreTrainedTokenizerFast  # imported here, because it takes long
-
-            if tokenizer.token_to_id(MASK) is None:
-                raise ValueError(f"the tokeniser has no {MASK}; make it with train_tokenizer(..., mask=True)")
-            signs = {"pad_token": PADDING, "unk_token": UNKNOWN, "cls_token": START, "sep_token": END}
-            tokenizer = PreTrainedTokenizerFast(tokenizer_object=tokenizer, mask_token=MASK, **signs)
         self.model, self.tokenizer, self.vocabulary_size = model, tokenizer, len(tokenizer)
-        self._own = isinstance(model, TransformerLanguageModel)
-        self.max_length = model.max_length if self._own else model.config.max_position_embeddings
+        self.max_length = model.config.max_position_embeddings
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text, framed; a control token other than ``[MASK]`` is a ValueError."""
@@ -152,8 +119,6 @@ class MaskedLanguageModel:
         length = inputs.size(1)
         if length > self.max_length:
             raise ValueError(f"a text has {length} tokens, but the model's places end at {self.max_length}")
-        if self._own:
-            return self.model(inputs, selected=selected)[0]
         there = (inputs != self.tokenizer.pad_token_id).long()
         return self.model.cls(self.model.bert(inputs, attention_mask=there).last_hidden_state[selected])
 
@@ -175,10 +140,6 @@ class MaskedLanguageModel:
         words = [[piece.strip(WORD_SIGN) for piece in row] for row in pieces]
         return [list(zip(*pair, strict=True)) for pair in zip(words, best.values.tolist(), strict=True)]
 
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write a checkpoint of a ``TransformerLanguageModel``; BERT's are written by its training."""
-        save_checkpoint(folder, self.model, {"tokenizer": self.tokenizer.backend_tokenizer})
-
 
 def minilm_for_filling() -> MaskedLanguageModel:
     """MiniLM as a ``BertForMaskedLM`` that has yet to learn to fill gaps; its embedding guesses words."""
@@ -197,15 +158,9 @@ def minilm_for_filling() -> MaskedLanguageModel:
 def load_masked_language_model(name: str | Path) -> MaskedLanguageModel:
     """Load a masked language model as ``load_language_model`` loads a causal one.
 
-    A checkpoint of BERT's kind holds only the weights that differ from MiniLM's.
+    Its checkpoint holds only the weights that differ from MiniLM's.
     """
-    types = ("BertForMaskedLM", "TransformerLanguageModel")
-    folder, config = open_checkpoint(name, types, "masked language model")
-    if config.get("causal"):
-        raise CheckpointError(f"{folder} holds a causal language model, not a masked one")
-    if config["model_type"] == "TransformerLanguageModel":
-        network = load_network(folder, TransformerLanguageModel)
-        return MaskedLanguageModel(network, load_tokenizer(folder / "tokenizer.json"))
+    folder, _ = open_checkpoint(name, ["BertForMaskedLM"], "masked language model")
     masked = minilm_for_filling()
     masked.model.load_state_dict(load_file(folder / "model.safetensors"), strict=False)
     return masked

@@ -152,10 +152,9 @@ def _adamw(groups, learning_rate):
     parts = []
     for parameters, factor, first_epoch in groups:
         parameters, common = list(parameters), {"factor": factor, "first_epoch": first_epoch}
-        matrices = [parameter for parameter in parameters if parameter.ndim > 1]
-        vectors = [parameter for parameter in parameters if parameter.ndim <= 1]
-        parts.append({"params": matrices, "weight_decay": 0.01} | common)
-        parts.append({"params": vectors, "weight_decay": 0.0} | common)
+        for decay, matrices in ((0.01, True), (0.0, False)):
+            chosen = [parameter for parameter in parameters if (parameter.ndim > 1) == matrices]
+            parts.append({"params": chosen, "weight_decay": decay} | common)
     return torch.optim.AdamW(parts, lr=learning_rate)
 
 

@@ -158,14 +158,10 @@ def load_translator(name: str | Path) -> Translator:
     A ``CheckpointError`` says what is missing or damaged, or that the weights belong to another network.
     """
     folder, config = open_checkpoint(name, NETWORKS, "translator")
-    kind = config["model_type"]
-    return Translator(
-        load_network(folder, getattr(importlib.import_module(NETWORKS[kind]), kind)),
-        load_tokenizer(folder / "source_tokenizer.json"),
-        load_tokenizer(folder / "target_tokenizer.json"),
-        tuple(config["languages"]),
-        config["training_length"],
-    )
+    kind, length = config["model_type"], config["training_length"]
+    network = load_network(folder, getattr(importlib.import_module(NETWORKS[kind]), kind))
+    tokenizers = [load_tokenizer(folder / f"{side}_tokenizer.json") for side in ("source", "target")]
+    return Translator(network, *tokenizers, tuple(config["languages"]), length)
 
 
 @torch.no_grad()

@@ -21,7 +21,7 @@ from phrasebook import HELD_OUT, write_mixture, write_phrases
 from scripts.corpora import load_multi30k
 from scripts.evaluate import bleu_by_length, word_bleu
 from scripts.experiments.bootstrap import bleu_difference
-from scripts.masked_model import guess_words, whole_words
+from scripts.masked_model import guess_words, load_masked, whole_words
 from scripts.tables import write_rows, write_settings
 from scripts.train import language_model_texts, sizes_of
 from utils import pretrained
@@ -205,7 +205,7 @@ def describe_masked_language_model(checkpoint: str = MASKED_MODEL) -> None:
     model's first five, and among the five most frequent words of the training texts; 15 % of the words are
     hidden at once, or 1 %.
     """
-    masked_model = load_masked_language_model(pretrained.CHECKPOINTS / checkpoint)
+    masked_model = load_masked(pretrained.CHECKPOINTS / checkpoint)
     training = language_model_texts(read_report(checkpoint)["settings"]["corpus"])["train"]
     counts = torch.zeros(masked_model.vocabulary_size, dtype=torch.long)
     for ids in masked_model.encode(training):

@@ -8,8 +8,9 @@ from torch.nn import functional as F
 
 from phrasebook import write_mixture
 from scripts.masked_model import masked_language_model_loss
+from scripts.stack import TransformerLanguageModel
 from scripts.tables import write_rows, write_settings
-from utils.models.language_models import TransformerLanguageModel, language_model_loss, mask_tokens
+from utils.models.language_models import language_model_loss, mask_tokens
 from utils.tokens import MASK_ID, pad, train_tokenizer
 
 STEPS = {"causal": 800, "masked": 800, "full": 200}  # who copies needs no more
@@ -33,9 +34,9 @@ def texts_and_questions(count=10_000, new=400):
 def objective_loss(network, tokens, objective, generator):
     """The loss of a batch: of the next token ("causal", "full"), or of hidden tokens ("masked")."""
     if objective != "masked":
-        return language_model_loss(network(tokens)[0], tokens)
+        return language_model_loss(network(tokens), tokens)
     inputs, selected = mask_tokens(tokens, network.embedding.num_embeddings, generator)
-    return masked_language_model_loss(network(inputs, selected=selected)[0], tokens, selected)
+    return masked_language_model_loss(network(inputs, selected), tokens, selected)
 
 
 @torch.no_grad()
@@ -44,11 +45,11 @@ def answer(network, rows, asked, objective):
     network.eval()
     expected = rows[asked]
     if objective == "masked":  # both sides, without the other tokens that are asked for
-        logits = network(rows.masked_fill(asked, MASK_ID), selected=asked)[0]
+        logits = network(rows.masked_fill(asked, MASK_ID), selected=asked)
     elif objective == "causal":  # what stands before
-        logits = network(rows[:, :-1])[0][asked[:, 1:]]
+        logits = network(rows[:, :-1])[asked[:, 1:]]
     else:  # what stands before, and nothing after it: the text ends there
-        found = [network(rows[i : i + 1, :place])[0][0, -1] for i, place in asked.nonzero().tolist()]
+        found = [network(rows[i : i + 1, :place])[0, -1] for i, place in asked.nonzero().tolist()]
         logits = torch.stack(found)
     network.train()
     return F.cross_entropy(logits, expected).item()

@@ -11,12 +11,11 @@ from transformers.utils import logging
 
 from scripts.bodies import TransformersBody, load_minilm, text_features
 from scripts.experiments.bootstrap import interval
-from scripts.masked_model import count_pieces, fit_masked_language_model, guess_words
+from scripts.masked_model import MaskedStack, count_pieces, fit_masked_language_model, guess_words
+from scripts.stack import TransformerLanguageModel
 from scripts.tables import write_rows, write_settings
 from utils.loaders import load_reviews
-from utils.models.language_models import TransformerLanguageModel
 from utils.pretrained import load_smollm2
-from utils.texts import MaskedLanguageModel
 from utils.tokens import encode_texts, train_tokenizer
 
 
@@ -73,7 +72,7 @@ def train_masked(texts, validation, seed, epochs, width):
     torch.manual_seed(seed)
     sizes = {"width": width, "feed_forward_size": 4 * width, "dropout": 0.0}
     network = TransformerLanguageModel(tokenizer.get_vocab_size(), causal=False, **sizes)
-    model = MaskedLanguageModel(network, tokenizer)
+    model = MaskedStack(network, tokenizer)
     options = {"epochs": epochs, "window": 32, "learning_rate": 3e-3, "seed": seed}
     fit_masked_language_model(model, texts, validation, **options)
     return model

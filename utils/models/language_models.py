@@ -1,11 +1,10 @@
-"""Language models: a recurrent one, and a stack of Transformer layers that is GPT or BERT; their losses."""
+"""The recurrent language model, the loss of language models, and the hiding of tokens for masked ones."""
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from utils.models import HubModel
-from utils.models.transformer import TransformerLayer, causal_mask, initialize_weights
 from utils.vocabulary import MASK_ID, PADDING_ID
 
 
@@ -16,9 +15,8 @@ def language_model_loss(logits: Tensor, tokens: Tensor, ignore_index: int = PADD
     id ``ignore_index`` are not counted. Built in notebook 03, *The labels are in the text: language
     modelling*. Tensors that do not belong together, or nothing to predict, are a ValueError.
     """
-    shapes = f"tokens are {list(tokens.shape)}, logits {list(logits.shape)}"
     if logits.shape[:2] != tokens.shape:
-        raise ValueError(f"logits must have a row for each token: {shapes}")
+        raise ValueError(f"{list(logits.shape)} logits have no row for each token of {list(tokens.shape)}")
     if tokens.size(1) < 2:
         raise ValueError("there is nothing to predict: give sequences of at least two tokens")
     predicted, expected = logits[:, :-1].flatten(0, 1), tokens[:, 1:].flatten()
@@ -116,84 +114,3 @@ class RecurrentLanguageModel(HubModel):
         if self.projection is not None:
             hidden_states = self.projection(hidden_states)  # [batch, time, embedding_size]
         return F.linear(hidden_states, self.embedding.weight, self.output_bias)
-
-
-class TransformerLanguageModel(HubModel):
-    """A stack of Transformer layers as a language model: GPT with a causal mask, BERT with a full one.
-
-    With a causal mask a position sees itself and what stands before it (Radford et al. 2018); with a full
-    mask it sees the whole text (Devlin et al. 2019). Each of its ``max_length`` places has a learned vector.
-    Built in notebook 04, *One block, two masks*.
-    """
-
-    def __init__(
-        self,
-        vocabulary_size: int,
-        causal: bool,
-        width: int = 128,
-        heads: int = 4,
-        layers: int = 2,
-        feed_forward_size: int = 512,
-        dropout: float = 0.1,
-        max_length: int = 128,
-    ):
-        super().__init__()
-        self.causal, self.width, self.max_length = causal, width, max_length
-        self.embedding = nn.Embedding(vocabulary_size, width)
-        self.positions = nn.Embedding(max_length, width)
-        self.layers = nn.ModuleList(
-            TransformerLayer(width, heads, feed_forward_size, dropout, activation=F.gelu)
-            for _ in range(layers)
-        )
-        self.final_norm = nn.LayerNorm(width)
-        self.output_bias = nn.Parameter(torch.zeros(vocabulary_size))
-        self.dropout = nn.Dropout(dropout)
-        initialize_weights(self, width)
-
-    def forward(
-        self, tokens: Tensor, state: list | None = None, selected: Tensor | None = None
-    ) -> tuple[Tensor, list | None]:
-        """Predict a token at each place of [batch, time]: the next one if causal, else the one there.
-
-        Gives logits [batch, time, vocabulary_size], or [selected places, vocabulary_size], and a state from
-        which a causal model reads on. A text that is too long is a ValueError.
-        """
-        vectors, state = self.read(tokens, state)
-        return self.predict(vectors if selected is None else vectors[selected]), state
-
-    def read(self, tokens: Tensor, state: list | None = None) -> tuple[Tensor, list | None]:
-        """The vectors [batch, time, width] that leave the last layer, and the state to read on from."""
-        vectors, state, _ = self._run(tokens, state)
-        return vectors, state
-
-    def predict(self, vectors: Tensor) -> Tensor:
-        """Logits [..., vocabulary_size] of vectors [..., width]; the embedding is used a second time."""
-        return F.linear(vectors, self.embedding.weight, self.output_bias)
-
-    def attention_maps(self, tokens: Tensor) -> list[Tensor]:
-        """The weights of each layer, tensors [batch, heads, queries, keys]."""
-        return self._run(tokens, None)[2]
-
-    def _run(self, tokens, state):
-        if tokens.ndim != 2:
-            raise ValueError(f"tokens must have the shape [batch, time], not {list(tokens.shape)}")
-        if state is not None and not self.causal:
-            raise ValueError("only a causal model can read on: the others look at later tokens, too")
-        first = 0 if state is None else state[0][0].size(2)
-        last = first + tokens.size(1)
-        if last > self.max_length:
-            raise ValueError(
-                f"a text has {last} tokens, but the model's places end at {self.max_length}; cut the text, "
-                "or train with a larger max_length"
-            )
-        # Padding comes last, so a causal mask hides it from all that stands before it.
-        full = (tokens != PADDING_ID)[:, None, None]
-        mask = causal_mask(last, tokens.device)[first:] if self.causal else full
-        vectors = self.embedding(tokens) + self.positions.weight[first:last]
-        vectors, maps, presents = self.dropout(vectors), [], []
-        for index, layer in enumerate(self.layers):
-            past = None if state is None else state[index]
-            vectors, present, weights, _ = layer(vectors, mask, past)
-            maps.append(weights)
-            presents.append(present)
-        return self.final_norm(vectors), presents if self.causal else None, maps

@@ -4,9 +4,7 @@ Each is one piece of HTML that holds its words, its numbers and its script, so i
 and exported pages, without a network or a kernel. Where scripts are taken out (a code host, a notebook that
 is not trusted) the words remain, and say on hovering what the picture would have shown. Models are passed in;
 their numbers are kept to three digits, and all that a click can ask for is computed beforehand. Each needs an
-``alt`` text: what is seen, and what follows from it.
-
-Imported on its own, as ``utils.plots.explorers``. No library is needed to make one, but those of the models.
+``alt`` text: what is seen, and what follows from it. What cannot be shown is a ValueError that says why.
 """
 
 import html
@@ -16,12 +14,13 @@ import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import numpy
 
-from utils.plots.heat_map import _prepare, as_array
+from utils.plots.heat_map import as_array, prepare
 from utils.vocabulary import END, LANGUAGE_NAMES, MASK, PADDING_ID, START_ID, UNKNOWN_ID, WORD_SIGN
 
 HINT = "Run this cell to play with it; until then, point at a word for its numbers."
@@ -30,33 +29,30 @@ TEMPERATURES = [tenths / 10 for tenths in range(2, 21)]
 
 
 class Explorer:
-    """Markup with its numbers and its script, and the text ``alt`` for those who see neither.
+    """The markup of a view of ``explorers.js``, and the text ``alt`` for those who do not see it.
 
-    Args:
-        kind: a view of ``explorers.js``, which shows ``data``.
-        lines: what remains without a script: names, and words with what they say when pointed at.
-
-    Raises:
-        ValueError: an empty ``alt``, or more numbers than a notebook should carry.
+    The data are numbers and texts for the script. The lines, (name, words) or (name, words, what each says
+    when pointed at), remain without a script.
     """
 
-    def __init__(self, kind: str, lines: Iterable[tuple[str, Iterable]], data: Mapping[str, Any], alt: str):
+    def __init__(self, kind: str, alt: str, data: Mapping[str, Any], *lines: Sequence):
         if not alt.strip():
             raise ValueError("an explorer needs an alt text: what is seen, and what follows from it")
-        numbers = json.dumps({"kind": kind, **data}, ensure_ascii=False, separators=(",", ":"))
-        paragraphs = (
-            f"<p><b>{_escape(name)}</b> "
-            + " ".join(f"<span title='{_escape(tip)}'>{_escape(word)}</span>" for word, tip in words)
-            for name, words in lines
-        )
+        exact = json.dumps({"kind": kind, **data})
+        rounded = json.loads(exact, parse_float=lambda digits: round(float(digits), 3))
+        numbers = json.dumps(rounded, ensure_ascii=False, separators=(",", ":"))
+        text = ""
+        for name, words, *tips in lines:
+            said = zip_longest(words, *tips or [[]], fillvalue="")
+            spans = (f"<span title='{_escape(tip)}'>{_escape(word)}</span>" for word, tip in said)
+            text += f"<p><b>{_escape(name)}</b> {' '.join(spans)}</p>"
         self.alt, (style, script) = alt, code(kind)
         self.markup = (
             f"<style>{style}</style><div class='explorer' role='group' aria-label='{_escape(alt)}' "
-            f"data-explorer='{_escape(numbers)}'>{'</p>'.join([*paragraphs, ''])}"
+            f"data-explorer='{_escape(numbers)}'>{text}"
             f"<output aria-live='polite'></output><small>{HINT}</small></div><script>{script}</script>"
         )
-        size = len(json.dumps(self.markup))
-        if size > LIMIT:
+        if (size := len(json.dumps(self.markup))) > LIMIT:
             raise ValueError(f"this explorer has {size:,} bytes, more than {LIMIT:,}: take a shorter text")
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
@@ -71,9 +67,7 @@ def _escape(text: str) -> str:
 @cache
 def code(kind: str) -> tuple[str, str]:
     """The style, and of the script what is common, the view of one kind, and the end; without comments."""
-    style, text = (
-        (Path(__file__).parent / f"explorers.{end}").read_text(encoding="utf-8") for end in ("css", "js")
-    )
+    style, text = (Path(__file__).with_suffix(end).read_text(encoding="utf-8") for end in (".css", ".js"))
     common, *parts = re.split(r"^//: (\w+)\n", re.sub(r"^\s+(// .*\n)?", "", text, flags=re.M), flags=re.M)
     views = dict(zip(parts[::2], parts[1::2], strict=True))
     return style, common + views[kind] + views["end"]
@@ -86,22 +80,14 @@ def _pack(values: Any, size: int = 2) -> str:
     return "".join(numpy.base_repr(code, 36).lower().zfill(size) for code in codes.tolist())
 
 
-def _tips(names: Sequence[str], matrix: Any, least: float = 0.05) -> list[str]:
-    """For each row of weights the names of the three largest, as text."""
-    rows = (sorted(zip(row, names, strict=True), reverse=True)[:3] for row in as_array(matrix).tolist())
-    return [_said((name, weight) for weight, name in row if weight >= least) for row in rows]
-
-
-def _rounded(pairs: Iterable) -> list[list]:
-    return [[word, round(p, 3)] for word, p in pairs]
-
-
 def _said(pairs: Iterable) -> str:
     return ", ".join(f"{word} {p:.0%}" for word, p in pairs)
 
 
-def _plain(words: Iterable[str]) -> list[tuple[str, str]]:
-    return [(word, "") for word in words]  # nothing to say about them
+def _tips(names: Sequence[str], matrix: Any, least: float = 0.05) -> list[str]:
+    """For each row of weights the names of the three largest, as text."""
+    rows = (sorted(zip(row, names, strict=True), reverse=True)[:3] for row in as_array(matrix).tolist())
+    return [_said((name, weight) for weight, name in row if weight >= least) for row in rows]
 
 
 def _bare(tokens: Iterable[str]) -> list[str]:
@@ -109,27 +95,18 @@ def _bare(tokens: Iterable[str]) -> list[str]:
 
 
 def explore_alignment(
-    weights: Any,
-    source_tokens: Any = None,
-    target_tokens: Any = None,
-    *,
-    alt: str,
-    languages: Sequence[str] = ("source", "target"),
-    merge: bool = True,
-    show_end: bool = True,
+    weights: Any, source_tokens: Any = None, target_tokens: Any = None, *, alt: str,
+    languages: Sequence[str] = ("source", "target"), merge: bool = True, show_end: bool = True,
     compare: tuple[str, Any] | None = None,
-) -> Explorer:
+) -> Explorer:  # fmt: skip
     """The words of a translation: point at one, or step through them, and see what it looks at.
 
     Args:
         weights, source_tokens, target_tokens, merge, show_end: as for ``plot_alignment``.
         languages: names or codes of both.
         compare: somebody else's name and weights for the same words [target, source], 0 where not known.
-
-    Raises:
-        ValueError: as ``plot_alignment``; or weights to compare with of another shape.
     """
-    matrix, sources, targets = _prepare(weights, source_tokens, target_tokens, merge, show_end)
+    matrix, sources, targets = prepare(weights, source_tokens, target_tokens, merge, show_end)
     best = matrix.argmax(axis=1).tolist()
     crossing = [i for i in range(len(best) - 1) if best[i] > best[i + 1] and sources[best[i]] != END]
     data = {"weights": _pack(matrix), "start": crossing[0] if crossing else len(best) // 2}
@@ -137,22 +114,15 @@ def explore_alignment(
         data |= {"name": compare[0], "compare": _pack(compare[1])}
         if numpy.shape(compare[1]) != matrix.shape:
             raise ValueError(f"weights to compare with must have the shape {list(matrix.shape)}")
-    rows = (_plain(sources), zip(targets, _tips(sources, matrix), strict=True))
-    lines = zip((LANGUAGE_NAMES.get(language, language) for language in languages), rows, strict=True)
-    return Explorer("alignment", lines, data, alt)
+    read, written = (LANGUAGE_NAMES.get(language, language) for language in languages)
+    return Explorer("alignment", alt, data, (read, sources), (written, targets, _tips(sources, matrix)))
 
 
 def explore_attention(queries: Any, keys: Any, values: Any, names: Sequence[str], *, alt: str) -> Explorer:
     """Attention by hand: choose a query (or drag it, where it is 2 wide), and follow every number.
 
-    Built in notebook 02, *Self-attention, by hand*.
-
-    Args:
-        queries, keys, values: [words, width]; values may have a width of their own.
-        names: the words.
-
-    Raises:
-        ValueError: shapes that do not fit one another and the names.
+    Built in notebook 02, *Self-attention, by hand*. Queries, keys and values are [words, width], where values
+    may have a width of their own; the names are the words.
     """
     q, k, v = parts = [as_array(matrix) for matrix in (queries, keys, values)]
     count, width = len(names), q.shape[-1]
@@ -160,9 +130,8 @@ def explore_attention(queries: Any, keys: Any, values: Any, names: Sequence[str]
         raise ValueError(f"queries, keys and values must be [{count}, width]; their shapes are {shapes}")
     scores = numpy.exp(q @ k.T / width**0.5)
     tips = _tips(names, scores / scores.sum(axis=1, keepdims=True))
-    data = {"queries": q.round(3).tolist(), "keys": k.round(3).tolist(), "values": v.round(3).tolist()}
-    lines = [("query of", zip(names, tips, strict=True)), ("keys", _plain(names))]
-    return Explorer("attention", lines, data, alt)
+    data = {"queries": q.tolist(), "keys": k.tolist(), "values": v.tolist()}
+    return Explorer("attention", alt, data, ("query of", names, tips), ("keys", names))
 
 
 def explore_heads(
@@ -170,18 +139,15 @@ def explore_heads(
 ) -> Explorer:
     """Every head of a Transformer as a small map; choose one, and see each word look at others.
 
-    Used in notebook 02, *What the heads look at*.
+    Used in notebook 02, *What the heads look at*, and in notebook 04.
 
     Args:
         maps: for each kind ("encoder", "decoder" or "cross") a list over layers of weights
             [heads, queries, keys], or [1, heads, queries, keys] as ``attention_maps`` gives them.
         tokens: the pieces of the "encoder" and of the "decoder", or of the one that there is.
         start: layer and head to begin with, from 0.
-
-    Raises:
-        ValueError: no maps, or maps that do not fit their tokens.
     """
-    shown, tips, sides = [], {side: [""] * len(words) for side, words in tokens.items()}, list(tokens)
+    shown, tips, sides = [], {}, list(tokens)
     for kind, layers in maps.items():
         asking, asked = ("decoder", "encoder") if kind == "cross" else (kind, kind)
         expected = [len(tokens.get(side, ())) for side in (asking, asked)]
@@ -195,23 +161,15 @@ def explore_heads(
         tips[asking] = _tips(_bare(tokens[asked]), matrices[tuple(start)])
     if not shown:
         raise ValueError("there are no maps to explore")
-    lines = [(side, zip(_bare(tokens[side]), tips[side], strict=True)) for side in sides]
     data = {"maps": shown, "start": start[0] * shown[0]["heads"] + start[1]}
-    return Explorer("heads", lines, data, alt)
+    return Explorer("heads", alt, data, *((side, _bare(tokens[side]), tips.get(side, [])) for side in sides))
 
 
 def explore_steps(translator: Any, sentence: str, *, alt: str, count: int = 4) -> Explorer:
     """Step through a recurrent translator: what goes in, which state goes where, and what comes out.
 
-    Taught in notebook 01, *The pair*.
-
-    Args:
-        translator: with a recurrent model, with or without attention.
-        sentence: what to translate (greedily).
-        count: likeliest words shown at each step.
-
-    Raises:
-        TypeError, ValueError: a sentence that the translator refuses, or a model without a state.
+    Taught in notebook 01, *The pair*. The sentence is translated greedily, with or without attention, and
+    each step shows the ``count`` likeliest words.
     """
     import torch
 
@@ -224,39 +182,31 @@ def explore_steps(translator: Any, sentence: str, *, alt: str, count: int = 4) -
         states, _ = model.encoder(model.source_embedding(source))  # [1, source, width]
         memory = model.encode(source)
         token, state = torch.tensor([START_ID]), model.start(memory)
-        decoder, guesses, looks = [state["hidden"]], [], []
+        decoder, guesses = [state["hidden"]], []
         for _ in translation.target_tokens:
-            logits, state, weights = model.step(token, state, memory)
+            logits, state, _ = model.step(token, state, memory)
             logits[:, [PADDING_ID, UNKNOWN_ID, START_ID]] = -torch.inf
             best = logits.softmax(dim=-1)[0].topk(count)
             pieces = _bare(translator.target_tokenizer.id_to_token(i) for i in best.indices.tolist())
-            guesses.append(_rounded(zip(pieces, best.values.tolist(), strict=True)))
+            guesses.append(list(zip(pieces, best.values.tolist(), strict=True)))
             decoder.append(state["hidden"])
-            looks += [] if weights is None else [weights]
             token = best.indices[:1]
     read, written = _bare(translation.source_tokens), _bare(translation.target_tokens)
     data = {"width": states.size(2), "both": model.encoder.bidirectional, "guesses": guesses}
-    packed = [_pack(vectors, 3) for vectors in (states, memory["last"], torch.stack(decoder))]
-    data |= dict(zip(("states", "vector", "decoder"), packed, strict=True))
-    data |= {"weights": _pack(torch.stack(looks))} if looks else {}
-    steps = zip(written, map(_said, guesses), strict=True)
-    lines = [("encoder reads", _plain(read)), ("decoder writes", steps)]
-    return Explorer("steps", lines, {**data, "start": len(read) + 1}, alt)  # where the decoder begins
+    data |= {"states": _pack(states, 3), "vector": _pack(memory["last"], 3)}
+    data |= {"decoder": _pack(torch.stack(decoder), 3), "start": len(read) + 1}  # where the decoder begins
+    if translation.attention_weights is not None:
+        data["weights"] = _pack(translation.attention_weights)
+    decoded = ("decoder writes", written, [*map(_said, guesses)])
+    return Explorer("steps", alt, data, ("encoder reads", read), decoded)
 
 
 def explore_gaps(masked_model: Any, text: str, *, alt: str, count: int = 5) -> Explorer:
     """The words of a text: hide one, and see a masked model's guesses; click on a guess to fill a gap.
 
-    A ``[MASK]`` is a gap from the start. Gaps are filled one after the other, and each filling changes what
-    is expected in the others. Taught in notebook 04, *One gap talks to the other*.
-
-    Args:
-        masked_model: a ``MaskedLanguageModel``.
-        text: with up to three gaps.
-        count: guesses for each word.
-
-    Raises:
-        TypeError, ValueError: a text that the model refuses, with too many gaps, or without a word.
+    A ``[MASK]`` is a gap from the start. Up to three gaps are filled one after the other, and each filling
+    changes what is expected in the others. Taught in notebook 04, *A real BERT*; the model is a
+    ``MaskedLanguageModel``, of which ``count`` guesses are kept.
     """
     parts = re.findall(rf"(\s*)({re.escape(MASK)}|\w+|[^\w\s]+)", text)
     gaps = [i for i, (_, part) in enumerate(parts) if part == MASK]
@@ -269,7 +219,7 @@ def explore_gaps(masked_model: Any, text: str, *, alt: str, count: int = 5) -> E
         words = [space + fills.get(i, part) for i, (space, part) in enumerate(parts)]
         words[place] = parts[place][0] + MASK
         which = sum(word.endswith(MASK) for word in words[:place])
-        return _rounded(masked_model.fill("".join(words), count)[which])
+        return masked_model.fill("".join(words), count)[which]
 
     single = {place: guess({}, place) for place in hidden}
     chain, waiting = {}, [("",) * len(gaps)] if gaps else []
@@ -282,11 +232,12 @@ def explore_gaps(masked_model: Any, text: str, *, alt: str, count: int = 5) -> E
         chain["|".join(key)] = found
         waiting += [(*key[:g], word, *key[g + 1 :]) for g, row in enumerate(found) for word, _ in row or []]
     tips = single | dict(zip(gaps, chain.get("|" * (len(gaps) - 1), []), strict=True))
-    words = [("____" if i in gaps else part, _said(tips.get(i, []))) for i, (_, part) in enumerate(parts)]
+    words = ["____" if part == MASK else part for _, part in parts]
+    said = [_said(tips.get(i, [])) for i in range(len(parts))]
     places = sorted(gaps + hidden)
     start = places.index(gaps[0]) if gaps else len(places) - 1
     data = {"gaps": gaps, "places": places, "single": single, "chain": chain, "start": start}
-    return Explorer("gaps", [("hide a word", words)], data, alt)
+    return Explorer("gaps", alt, data, ("hide a word", words, said))
 
 
 def explore_next_word(
@@ -298,12 +249,8 @@ def explore_next_word(
 
     Args:
         model, tokenizer: a causal model of `transformers` and its tokeniser.
-        prompt: how the text begins.
         count: likeliest tokens that are kept; all others are one sum for each temperature.
         branches: how many of them can be followed at the first place, the second, and so on.
-
-    Raises:
-        ValueError: an empty prompt.
     """
     import torch
 
@@ -320,14 +267,13 @@ def explore_next_word(
             others[chosen] = -torch.inf
             rest = [(others / temperature).logsumexp(dim=0).item() for temperature in TEMPERATURES]
             places = [words.setdefault(i, len(words)) / 1000 - 23 for i in chosen]
-            packed = [_pack(numbers, 3) for numbers in (places, found - found[0], rest)]
-            nodes[",".join(map(str, path))] = packed
+            nodes[",".join(map(str, path))] = [_pack(row, 3) for row in (places, found - found[0], rest)]
             following |= {(*path, k): [*ids, chosen[k]] for k in range(width)}
         level = following
     texts = [tokenizer.decode([i]) for i in words]
     data = {"prompt": prompt, "nodes": nodes, "words": texts, "vocabulary": logits.size(1)}
     data |= {"temperatures": TEMPERATURES, "start": TEMPERATURES.index(1)}
-    return Explorer("next", [("prompt", _plain([prompt])), ("likeliest next", _plain(texts[:8]))], data, alt)
+    return Explorer("next", alt, data, ("prompt", [prompt]), ("likeliest next", texts[:8]))
 
 
 def explore_labels(
@@ -340,12 +286,8 @@ def explore_labels(
     Args:
         table: a ``DataFrame``, or rows, with the columns arm (the body), labels (how many), accuracy
             (averaged over the rows) and, where they were kept, guesses (a list: the label of each text).
-        texts: a few texts, such as twenty.
-        truth: their labels, from 0.
+        texts, truth: a few texts, such as twenty, and their labels, from 0.
         names: of the labels.
-
-    Raises:
-        ValueError: no rows, or not as many labels or guesses as texts.
     """
     import pandas
 
@@ -354,14 +296,13 @@ def explore_labels(
     kept = {(row["arm"], row["labels"]): list(map(int, row["guesses"])) for row in rows}
     if frame.empty or any(len(labels) != len(texts) for labels in (truth, *kept.values())):
         raise ValueError(f"rows are needed, and a label and guesses for each of the {len(texts)} texts")
-    means = frame.groupby(["arm", "labels"])["accuracy"].mean().dropna().round(3).to_dict()
+    means = frame.groupby(["arm", "labels"])["accuracy"].mean().dropna().to_dict()
     arms, counts = list(dict.fromkeys(frame["arm"])), sorted(map(int, set(frame["labels"])))
     accuracy, guesses = ([[found.get((arm, n)) for n in counts] for arm in arms] for found in (means, kept))
     data = {"arms": arms, "counts": counts, "truth": list(map(int, truth)), "names": list(names)}
     data |= {"accuracy": accuracy, "guesses": guesses, "chance": 1 / len(names)}
-    lines = [(arm, [(f"{n}: {p:.0%}", "") for (a, n), p in means.items() if a == arm]) for arm in arms]
-    lines.append(("texts", [(text, names[label]) for text, label in zip(texts, truth, strict=True)]))
-    return Explorer("labels", lines, data, alt)
+    lines = [(arm, [f"{n}: {p:.0%}" for (a, n), p in means.items() if a == arm]) for arm in arms]
+    return Explorer("labels", alt, data, *lines, ("texts", texts, [names[label] for label in truth]))
 
 
 def ask(render: Callable[[str], Any], text: str, label: str) -> None:

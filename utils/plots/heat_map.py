@@ -47,7 +47,7 @@ def plot_alignment(
     """
     if preset not in _MAPS:
         raise ValueError(f"preset must be one of {sorted(_MAPS)}, not {preset!r}")
-    matrix, sources, targets = _prepare(weights, source_tokens, target_tokens, merge, show_end)
+    matrix, sources, targets = prepare(weights, source_tokens, target_tokens, merge, show_end)
     links = [] if gold is None else _read_gold(gold, *matrix.shape)
     figure = None
     if ax is None:
@@ -90,7 +90,7 @@ def as_array(values: Any) -> numpy.ndarray:
     return numpy.asarray(values, dtype=numpy.float64)
 
 
-def _prepare(weights: Any, source_tokens: Any, target_tokens: Any, merge: bool, show_end: bool):
+def prepare(weights: Any, source_tokens: Any, target_tokens: Any, merge: bool, show_end: bool):
     """Find weights and tokens, merge pieces into words, and trim the end tokens if that is wanted."""
     if type(weights) in (list, tuple) and weights and hasattr(weights[0], "attention_weights"):
         if len(weights) > 1:
