@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from datasets import Dataset, DatasetDict
@@ -21,7 +22,7 @@ def load_captions(aligned_only: bool = False) -> Dataset:
     A dataset with the text columns id, en, fr, de (tokens separated by spaces) and links_en_fr (Pharaoh
     form, empty where there are none). Used in notebook 02, *Reading the heat map*.
     """
-    table = pd.read_csv(DATA / "captions.tsv", sep="\t", dtype=str, keep_default_na=False, quoting=3)
+    table: Any = pd.read_csv(DATA / "captions.tsv", sep="\t", dtype=str, keep_default_na=False, quoting=3)
     chosen = table[table["links_en_fr"].ne("")] if aligned_only else table
     return Dataset.from_dict(chosen.to_dict("list"))
 
@@ -33,7 +34,7 @@ def load_reviews() -> DatasetDict:
     1 positive), stars (1 to 5) and kind ("plain", or one of the hard kinds "negation", "contrast", "irony",
     "faint"). Used in notebook 03, *A stress test: reviews that are hard on purpose*.
     """
-    table = pd.read_csv(DATA / "reviews.csv", dtype=str, keep_default_na=False)
+    table: Any = pd.read_csv(DATA / "reviews.csv", dtype=str, keep_default_na=False)
     table = table.assign(label=table["label"].map(REVIEW_LABELS.index), stars=table["stars"].astype(int))
     parts = {split: table[table["split"] == split].drop(columns="split") for split in REVIEW_SPLITS}
     return DatasetDict({split: Dataset.from_dict(rows.to_dict("list")) for split, rows in parts.items()})

@@ -160,8 +160,8 @@ def load_translator(name: str | Path) -> Translator:
     folder, config = open_checkpoint(name, NETWORKS, "translator")
     kind, length = config["model_type"], config["training_length"]
     network = load_network(folder, getattr(importlib.import_module(NETWORKS[kind]), kind))
-    tokenizers = [load_tokenizer(folder / f"{side}_tokenizer.json") for side in ("source", "target")]
-    return Translator(network, *tokenizers, tuple(config["languages"]), length)
+    source, target = (load_tokenizer(folder / f"{side}_tokenizer.json") for side in ("source", "target"))
+    return Translator(network, source, target, tuple(config["languages"]), length)
 
 
 @torch.no_grad()

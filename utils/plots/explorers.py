@@ -296,7 +296,8 @@ def explore_labels(
     kept = {(row["arm"], row["labels"]): list(map(int, row["guesses"])) for row in rows}
     if frame.empty or any(len(labels) != len(texts) for labels in (truth, *kept.values())):
         raise ValueError(f"rows are needed, and a label and guesses for each of the {len(texts)} texts")
-    means = frame.groupby(["arm", "labels"])["accuracy"].mean().dropna().to_dict()
+    means: Any = frame.groupby(["arm", "labels"])["accuracy"].mean()
+    means = means.dropna().to_dict()
     arms, counts = list(dict.fromkeys(frame["arm"])), sorted(map(int, set(frame["labels"])))
     accuracy, guesses = ([[found.get((arm, n)) for n in counts] for arm in arms] for found in (means, kept))
     data = {"arms": arms, "counts": counts, "truth": list(map(int, truth)), "names": list(names)}
