@@ -188,9 +188,9 @@ class TransformerLanguageModel(HubModel):
 
     def attention_maps(self, tokens: Tensor) -> list[Tensor]:
         """The weights of each layer, tensors [batch, heads, queries, keys]."""
-        return self._run(tokens, None)[2]
+        return self._run(tokens, None, True)[2]
 
-    def _run(self, tokens, state):
+    def _run(self, tokens, state, need_weights=False):
         if tokens.ndim != 2:
             raise ValueError(f"tokens must have the shape [batch, time], not {list(tokens.shape)}")
         if state is not None and not self.causal:
@@ -209,7 +209,7 @@ class TransformerLanguageModel(HubModel):
         vectors, maps, presents = self.dropout(vectors), [], []
         for index, layer in enumerate(self.layers):
             past = None if state is None else state[index]
-            vectors, present, weights, _ = layer(vectors, mask, past)
+            vectors, present, weights, _ = layer(vectors, mask, past, need_weights=need_weights)
             maps.append(weights)
             presents.append(present)
         return self.final_norm(vectors), presents if self.causal else None, maps
