@@ -7,6 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from utils.models.transformer import (
+    Dropout,
     MultiHeadAttention,
     TransformerLayer,
     TransformerTranslationModel,
@@ -77,11 +78,38 @@ def test_weights_that_are_not_needed_change_nothing_else(mask):
         assert torch.allclose(by_hand, fused, atol=1e-5)
 
 
+def test_half_precision_gives_no_weights_that_are_not_needed():
+    torch.manual_seed(0)
+    layer, inputs = MultiHeadAttention(16, 4).bfloat16(), torch.randn(2, 5, 16).bfloat16()
+    output, weights = layer(*layer.project(inputs), PADDING, False)
+    assert weights is None
+    assert torch.equal(output, layer(*layer.project(inputs), PADDING)[0])
+
+
 def test_queries_keys_and_values_are_drawn_one_by_one():
     layer = make_model(width=64).encoder[0].self_attention
     bound = math.sqrt(6 / (64 + 64))  # Glorot and Bengio's, for a matrix of 64 × 64
     for matrix in layer.qkv_projection.weight.chunk(3):
         assert 0.95 * bound < matrix.abs().max() <= bound
+
+
+@pytest.mark.parametrize("share", [0.1, 0.25, 0.9])
+def test_dropout_keeps_the_mean_and_its_share(share):
+    torch.manual_seed(0)
+    dropout, ones = Dropout(share), torch.ones(301, 999, requires_grad=True)
+    dropped = dropout(ones)
+    assert dropped.unique().tolist() == pytest.approx([0, 1 / (1 - share)])
+    kept = dropped > 0
+    assert kept.float().mean().item() == pytest.approx(1 - share, abs=0.004)
+    assert dropped.mean().item() == pytest.approx(1, abs=0.02)
+    for other in (kept[:, 1:] & kept[:, :-1], kept[1:] & kept[:-1]):  # neighbours know nothing of each other
+        assert other.float().mean().item() == pytest.approx((1 - share) ** 2, abs=0.005)
+    dropped.sum().backward()
+    assert torch.equal(ones.grad, dropped)
+    assert not torch.equal(dropout(ones), dropped)
+    assert dropout(ones.bfloat16()).dtype == torch.bfloat16
+    assert torch.equal(dropout.eval()(ones), ones)
+    assert torch.equal(Dropout(0.0)(ones), ones)
 
 
 def copy_layer(ours, theirs):
@@ -144,7 +172,7 @@ def test_teacher_forcing_equals_decoding_with_kept_keys():
         step_logits, state, step_weights = model.step(TARGET[:, t], state, memory)
         assert torch.allclose(step_logits, logits[:, t], atol=1e-5)
         assert torch.allclose(step_weights, weights[:, t], atol=1e-6)
-        assert state["keys"].size(3) == t + 1
+        assert state[1, "values"].size(2) == t + 1
 
 
 def test_without_positions_the_order_of_the_words_is_lost():

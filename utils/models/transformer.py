@@ -80,11 +80,12 @@ class MultiHeadAttention(nn.Module):
         Gives [batch, queries, width], and the weights [batch, heads, queries, keys]. Where these are not
         needed, PyTorch's own function does the same faster, and they are None.
         """
-        if need_weights:
+        # PyTorch's own function is slow backwards in bfloat16 on a CPU.
+        if need_weights or (queries.dtype == torch.bfloat16 and queries.is_cpu):
             mixed, weights = scaled_dot_product_attention(queries, keys, values, mask)
         else:
             mixed, weights = F.scaled_dot_product_attention(queries, keys, values, mask), None
-        return self.output_projection(mixed.transpose(1, 2).flatten(2)), weights
+        return self.output_projection(mixed.transpose(1, 2).flatten(2)), weights if need_weights else None
 
     def _load_from_state_dict(self, state_dict, prefix, *others):
         for kind in ("weight", "bias"):  # older checkpoints hold the matrices one by one
@@ -92,6 +93,18 @@ class MultiHeadAttention(nn.Module):
             if parts := [state_dict.pop(name) for name in names if name in state_dict]:
                 state_dict[f"{prefix}qkv_projection.{kind}"] = torch.cat(parts)
         super()._load_from_state_dict(state_dict, prefix, *others)
+
+
+class Dropout(nn.Dropout):
+    """As in PyTorch, but on a CPU the random numbers of four units, 16 bits each, are drawn at once."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Drop a share of the units in training, and enlarge the others so that the mean stays."""
+        if not (self.training and self.p and input.is_cpu):
+            return super().forward(input)
+        bits = torch.empty(input.numel() // 4 + 1, dtype=torch.long).random_(-(2**63), None)
+        kept = bits.view(torch.int16)[: input.numel()].view_as(input) >= round(self.p * 2**16) - 2**15
+        return input * (kept / (1 - self.p)).to(input.dtype)
 
 
 class TransformerLayer(nn.Module):
@@ -120,7 +133,7 @@ class TransformerLayer(nn.Module):
         self.expand = nn.Linear(width, feed_forward_size)
         self.contract = nn.Linear(feed_forward_size, width)
         self.feed_forward_norm = nn.LayerNorm(width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(
         self,
@@ -206,41 +219,40 @@ class TransformerTranslationModel(HubModel):
         self.encoder_norm, self.decoder_norm = nn.LayerNorm(width), nn.LayerNorm(width)
         # The projection to the vocabulary shares its weights with the target embedding (section 3.4).
         self.output_bias = nn.Parameter(torch.zeros(target_vocabulary_size))
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         initialize_weights(self, width)
 
     def forward(self, source: Tensor, target_in: Tensor) -> Tensor:
         """Logits [batch, target, target_vocabulary_size] of the token after each of ``target_in``."""
-        return self._write(target_in, self.encode(source))[0]
+        return self._write(target_in, self.encode(source), need_weights=False)[0]
 
-    def encode(self, source: Tensor) -> dict[str, Tensor]:
-        """The ``mask`` [batch, source], and each decoder layer's ``keys`` and ``values`` of the source.
+    def encode(self, source: Tensor) -> dict[Any, Tensor]:
+        """The "mask" [batch, source], and for each decoder layer (n, "keys") and (n, "values") of the source.
 
-        These are tensors [batch, layers, heads, source, width / heads].
+        These are tensors [batch, heads, source, width / heads].
         """
         states, mask, _ = self._read(source)
-        return _stack(layer.cross_attention.project(states, 1, 3) for layer in self.decoder) | {"mask": mask}
+        return _named(layer.cross_attention.project(states, 1, 3) for layer in self.decoder) | {"mask": mask}
 
-    def start(self, memory: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The decoder's state before the first step: no keys and values yet."""
-        return {name: memory[name][..., :0, :] for name in ("keys", "values")}
+    def start(self, memory: dict[Any, Tensor]) -> dict[Any, Tensor]:
+        """The decoder's state before the first step: it has written nothing yet."""
+        return {}
 
-    def decode(self, target_in: Tensor, memory: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    def decode(self, target_in: Tensor, memory: dict[Any, Tensor]) -> tuple[Tensor, Tensor]:
         """Logits [batch, target, target_vocabulary_size] and attention weights [batch, target, source]."""
-        logits, _, maps = self._write(target_in, memory, looks=[self.alignment_layer])
+        logits, _, maps = self._write(target_in, memory)
         return logits, maps[self.alignment_layer][1].mean(dim=1)
 
     def step(
-        self, token: Tensor, state: dict[str, Tensor], memory: dict[str, Tensor]
-    ) -> tuple[Tensor, dict[str, Tensor], Tensor]:
+        self, token: Tensor, state: dict[Any, Tensor], memory: dict[Any, Tensor]
+    ) -> tuple[Tensor, dict[Any, Tensor], Tensor]:
         """Decode one token; the keys and values of earlier positions are kept, not computed again."""
-        logits, presents, maps = self._write(token[:, None], memory, state, [self.alignment_layer])
-        return logits[:, 0], _stack(presents), maps[self.alignment_layer][1].mean(dim=1)[:, 0]
+        logits, presents, maps = self._write(token[:, None], memory, state)
+        return logits[:, 0], _named(presents), maps[self.alignment_layer][1].mean(dim=1)[:, 0]
 
     def attention_maps(self, source: Tensor, target_in: Tensor) -> dict[str, list[Tensor]]:
         """Lists "encoder", "decoder" and "cross": a layer's weights are [batch, heads, queries, keys]."""
-        maps = self._write(target_in, self.encode(source), looks=range(len(self.decoder)))[2]
-        decoder, cross = map(list, zip(*maps, strict=True))
+        decoder, cross = map(list, zip(*self._write(target_in, self.encode(source))[2], strict=True))
         return {"encoder": self._read(source, True)[2], "decoder": decoder, "cross": cross}
 
     def _embed(self, tokens, embedding, first=0):
@@ -256,21 +268,23 @@ class TransformerTranslationModel(HubModel):
             maps.append(weights)
         return self.encoder_norm(states), mask, maps
 
-    def _write(self, tokens, memory, state=None, looks=()):
-        first = 0 if state is None else state["keys"].size(3)  # how many positions were written before
+    def _write(self, tokens, memory, state=None, need_weights=True):
+        first = state[0, "keys"].size(2) if state else 0  # how many positions were written before
         vectors = self._embed(tokens, self.target_embedding, first)
-        mask = None if state else causal_mask(tokens.size(1), tokens.device)  # a step may look at all before
+        mask = (
+            None if state is not None else causal_mask(tokens.size(1), tokens.device)
+        )  # a step may look at all before
         memory_mask, presents, maps = memory["mask"][:, None, None], [], []  # [batch, 1, 1, source]
         for index, layer in enumerate(self.decoder):
-            past = None if state is None else (state["keys"][:, index], state["values"][:, index])
-            seen = memory["keys"][:, index], memory["values"][:, index]
-            vectors, present, *weights = layer(vectors, mask, past, seen, memory_mask, index in looks)
+            past = (state[index, "keys"], state[index, "values"]) if state else None
+            seen = memory[index, "keys"], memory[index, "values"]
+            vectors, present, *weights = layer(vectors, mask, past, seen, memory_mask, need_weights)
             presents.append(present)
             maps.append(weights)
         logits = F.linear(self.decoder_norm(vectors), self.target_embedding.weight, self.output_bias)
         return logits, presents, maps
 
 
-def _stack(pairs):
-    keys, values = (torch.stack(tensors, dim=1) for tensors in zip(*pairs, strict=True))
-    return {"keys": keys, "values": values}  # each [batch, layers, heads, length, width / heads]
+def _named(pairs):
+    names = ("keys", "values")
+    return {(n, name): pair[i] for n, pair in enumerate(pairs) for i, name in enumerate(names)}
