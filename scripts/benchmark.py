@@ -18,9 +18,9 @@ from pathlib import Path
 
 import torch
 from torch.utils.benchmark import Timer
-from torch.utils.flop_counter import FlopCounterMode
 
 from scripts.corpora import load_multi30k
+from utils.models.transformer import TransformerTranslationModel
 from utils.tokens import PADDING_ID, check_count, translation_batches
 from utils.training import translation_loss
 from utils.translator import load_translator
@@ -56,8 +56,7 @@ def training_step(model, batches, precision=torch.float32):
 
     Returns:
         ``{"seconds", "tokens_per_second", "operations_per_second"}``, with target tokens without padding,
-        and the operations of matrix products, padding included, as PyTorch's ``FlopCounterMode`` counts
-        them. It does not see into PyTorch's GRU, so for recurrent models these are None.
+        and ``useful_operations``.
     """
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
     model.train()
@@ -73,11 +72,29 @@ def training_step(model, batches, precision=torch.float32):
 
     seconds = median_seconds(run)
     rates = {"seconds": seconds, "tokens_per_second": tokens / seconds, "operations_per_second": None}
-    if not any(isinstance(part, torch.nn.RNNBase) for part in model.modules()):
-        with FlopCounterMode(display=False) as counter:
-            run()
-        rates["operations_per_second"] = counter.get_total_flops() / seconds
+    if isinstance(model, TransformerTranslationModel):
+        rates["operations_per_second"] = sum(useful_operations(model, *batch) for batch in batches) / seconds
     return rates
+
+
+def useful_operations(model, source, target):
+    """The floating-point operations that a training step of a Transformer cannot do without.
+
+    These are the matrix products, without padding: two for each weight that a token passes, four times the
+    width for each token that another one looks at, and all of it three times: forward, and backward for
+    inputs and for weights.
+    """
+    read = (source != PADDING_ID).sum(dim=1)
+    written = (target[:, 1:] != PADDING_ID).sum(dim=1)
+    width, layer = model.target_embedding.embedding_dim, model.decoder[0]
+    feed_forward = 2 * layer.expand.weight.numel()
+    encoder = len(model.encoder) * (4 * width**2 + feed_forward)
+    decoder = len(model.decoder) * (6 * width**2 + feed_forward)
+    keys = len(model.decoder) * 2 * width**2  # of the source, for the decoder to look at
+    weights = (encoder + keys) * read + (decoder + model.target_embedding.weight.numel()) * written
+    looks = len(model.encoder) * read**2
+    looks += len(model.decoder) * (written * read + written * (written + 1) // 2)
+    return 3 * int((2 * weights + 4 * width * looks).sum())
 
 
 def main(arguments=None):

@@ -4,9 +4,11 @@ import time
 import pytest
 import torch
 from datasets import Dataset
+from torch.utils.flop_counter import FlopCounterMode
 
 from scripts import benchmark
-from scripts.benchmark import main, median_seconds, product_rate, training_step
+from scripts.benchmark import main, median_seconds, product_rate, training_step, useful_operations
+from utils.models import transformer
 from utils.models.recurrent import RecurrentTranslationModel
 from utils.models.transformer import TransformerTranslationModel
 
@@ -23,17 +25,18 @@ def batch(source_length, target_length, size=3):
     )
 
 
-def test_operations_of_a_transformer_are_those_of_its_matrices():
+@pytest.mark.parametrize("padding", [0, 5])
+def test_operations_of_a_transformer_are_those_of_its_matrices(monkeypatch, padding):
+    def by_hand(*inputs):  # PyTorch's counter does not see into its own function
+        return transformer.scaled_dot_product_attention(*inputs)[0]
+
+    monkeypatch.setattr(transformer.F, "scaled_dot_product_attention", by_hand)
     model, (source, target) = make_transformer(), batch(11, 9)
-    measured = training_step(model, [(source, target)])
-    sources, targets = 3 * 11, 3 * 8  # tokens; the last of the target is not read
-    encoder = 2 * (4 * 32**2 + 2 * 32 * 64 + 2 * 32**2)  # weights a token passes, with keys for the decoder
-    decoder = 2 * (6 * 32**2 + 2 * 32 * 64) + 32 * 50
-    looks = 2 * 4 * 32 * 3 * (11 * 11 + 8 * 8 + 8 * 11)  # two layers, scores and mixtures
-    expected = 3 * (2 * encoder * sources + 2 * decoder * targets + looks)  # forward, and backward twice that
-    operations = measured["operations_per_second"] * measured["seconds"]
-    assert operations == pytest.approx(expected, rel=0.02)  # the first layer's input has no gradient
-    assert measured["tokens_per_second"] * measured["seconds"] == pytest.approx(targets)
+    padded = [torch.nn.functional.pad(tokens, (0, padding)) for tokens in (source, target)]
+    with FlopCounterMode(display=False) as counter:
+        model(source, target[:, :-1])
+    unseen = 2 * 4 * 32 * 3 * (8 * 8 - 8 * 9 // 2)  # two layers multiply what the causal mask hides
+    assert useful_operations(model, *padded) == 3 * (counter.get_total_flops() - unseen)
 
 
 def test_padding_is_no_target_token_and_a_gru_has_no_count():

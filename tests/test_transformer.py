@@ -2,10 +2,12 @@ import math
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional as F
 
 from utils.models.transformer import (
+    Dropout,
     MultiHeadAttention,
     TransformerLayer,
     TransformerTranslationModel,
@@ -13,6 +15,7 @@ from utils.models.transformer import (
     scaled_dot_product_attention,
     sinusoidal_positions,
 )
+from utils.pretrained import CheckpointError, load_network
 
 SOURCE = torch.tensor([[4, 5, 6, 7, 3], [8, 9, 3, 0, 0]])
 TARGET = torch.tensor([[2, 4, 5, 6], [2, 7, 8, 9]])
@@ -38,12 +41,8 @@ def test_attention_equals_the_library():
 
 
 def copy_attention(ours, theirs):
-    theirs.in_proj_weight.data = torch.cat(
-        [p.weight for p in (ours.query_projection, ours.key_projection, ours.value_projection)]
-    )
-    theirs.in_proj_bias.data = torch.cat(
-        [p.bias for p in (ours.query_projection, ours.key_projection, ours.value_projection)]
-    )
+    theirs.in_proj_weight.data = ours.qkv_projection.weight
+    theirs.in_proj_bias.data = ours.qkv_projection.bias
     theirs.out_proj.weight.data = ours.output_projection.weight
     theirs.out_proj.bias.data = ours.output_projection.bias
 
@@ -53,10 +52,64 @@ def test_several_heads_equal_the_library():
     ours, theirs = MultiHeadAttention(16, 4), nn.MultiheadAttention(16, 4, batch_first=True)
     copy_attention(ours, theirs)
     queries, values = torch.randn(2, 5, 16), torch.randn(2, 7, 16)
-    output, weights = ours(queries, *ours.project_keys(values))
+    output, weights = ours(*ours.project(queries, 0, 1), *ours.project(values, 1, 3))
     expected, expected_weights = theirs(queries, values, values, average_attn_weights=False)
     assert torch.allclose(output, expected, atol=1e-6)
     assert torch.allclose(weights, expected_weights, atol=1e-6)
+
+
+PADDING = torch.tensor([[True] * 5, [True] * 3 + [False] * 2])[:, None, None]
+
+
+@pytest.mark.parametrize("mask", [None, PADDING, causal_mask(5), PADDING & causal_mask(5)])
+def test_weights_that_are_not_needed_change_nothing_else(mask):
+    torch.manual_seed(0)
+    layer, found = MultiHeadAttention(16, 4), []
+    inputs, weighting = torch.randn(2, 5, 16), torch.randn(2, 5, 16)
+    for need_weights in (True, False):
+        vectors = inputs.clone().requires_grad_()
+        output, weights = layer(*layer.project(vectors), mask, need_weights)
+        assert (weights is not None) == need_weights
+        found.append(
+            [output, *torch.autograd.grad((output * weighting).sum(), [vectors, *layer.parameters()])]
+        )
+    assert len(found[0]) == 6
+    for by_hand, fused in zip(*found, strict=True):
+        assert torch.allclose(by_hand, fused, atol=1e-5)
+
+
+def test_half_precision_gives_no_weights_that_are_not_needed():
+    torch.manual_seed(0)
+    layer, inputs = MultiHeadAttention(16, 4).bfloat16(), torch.randn(2, 5, 16).bfloat16()
+    output, weights = layer(*layer.project(inputs), PADDING, False)
+    assert weights is None
+    assert torch.equal(output, layer(*layer.project(inputs), PADDING)[0])
+
+
+def test_queries_keys_and_values_are_drawn_one_by_one():
+    layer = make_model(width=64).encoder[0].self_attention
+    bound = math.sqrt(6 / (64 + 64))  # Glorot and Bengio's, for a matrix of 64 × 64
+    for matrix in layer.qkv_projection.weight.chunk(3):
+        assert 0.95 * bound < matrix.abs().max() <= bound
+
+
+@pytest.mark.parametrize("share", [0.1, 0.25, 0.9])
+def test_dropout_keeps_the_mean_and_its_share(share):
+    torch.manual_seed(0)
+    dropout, ones = Dropout(share), torch.ones(301, 999, requires_grad=True)
+    dropped = dropout(ones)
+    assert dropped.unique().tolist() == pytest.approx([0, 1 / (1 - share)])
+    kept = dropped > 0
+    assert kept.float().mean().item() == pytest.approx(1 - share, abs=0.004)
+    assert dropped.mean().item() == pytest.approx(1, abs=0.02)
+    for other in (kept[:, 1:] & kept[:, :-1], kept[1:] & kept[:-1]):  # neighbours know nothing of each other
+        assert other.float().mean().item() == pytest.approx((1 - share) ** 2, abs=0.005)
+    dropped.sum().backward()
+    assert torch.equal(ones.grad, dropped)
+    assert not torch.equal(dropout(ones), dropped)
+    assert dropout(ones.bfloat16()).dtype == torch.bfloat16
+    assert torch.equal(dropout.eval()(ones), ones)
+    assert torch.equal(Dropout(0.0)(ones), ones)
 
 
 def copy_layer(ours, theirs):
@@ -113,13 +166,13 @@ def test_the_whole_equals_torchs_transformer():
 def test_teacher_forcing_equals_decoding_with_kept_keys():
     model = make_model()
     logits, weights = model.decode(TARGET, memory := model.encode(SOURCE))
-    assert torch.equal(logits, model(SOURCE, TARGET))
+    assert torch.allclose(logits, model(SOURCE, TARGET), atol=1e-5)
     state = model.start(memory)
     for t in range(TARGET.size(1)):
         step_logits, state, step_weights = model.step(TARGET[:, t], state, memory)
         assert torch.allclose(step_logits, logits[:, t], atol=1e-5)
         assert torch.allclose(step_weights, weights[:, t], atol=1e-6)
-        assert state["keys"].size(3) == t + 1
+        assert state[1, "values"].size(2) == t + 1
 
 
 def test_without_positions_the_order_of_the_words_is_lost():
@@ -159,6 +212,7 @@ def test_attention_maps_of_all_layers_and_heads():
     [
         ({"width": 18}, "multiple of 4"),
         ({"alignment_layer": 2}, "from 0 to 1"),
+        ({"shared_embeddings": True}, "of the same size"),
     ],
 )
 def test_impossible_sizes_are_named(options, message):
@@ -169,3 +223,53 @@ def test_impossible_sizes_are_named(options, message):
 def test_an_odd_width_has_no_sinusoidal_positions():
     with pytest.raises(ValueError, match="even width"):
         sinusoidal_positions(4, 7)
+
+
+def test_dropout_is_for_training_only():
+    torch.manual_seed(0)
+    model = make_model(dropout=0.5)
+    assert torch.equal(model(SOURCE, TARGET), model(SOURCE, TARGET))
+    model.train()
+    assert not torch.allclose(model(SOURCE, TARGET), model(SOURCE, TARGET), atol=1e-2)
+
+
+def separated(weights):
+    """The weights in the layout of older checkpoints, with a matrix each for queries, keys and values."""
+    parts = {}
+    for name, tensor in weights.items():
+        names = [name.replace("qkv", role) for role in ("query", "key", "value")] if "qkv" in name else [name]
+        parts |= {one: part.clone() for one, part in zip(names, tensor.chunk(len(names)), strict=True)}
+    return parts
+
+
+def test_older_checkpoints_load_to_the_last_bit(tmp_path):
+    model = make_model()
+    model.save_pretrained(tmp_path)
+    path = tmp_path / "model.safetensors"
+    stored = load_file(path)
+    assert "encoder.0.self_attention.qkv_projection.weight" in stored
+    new = load_network(tmp_path, TransformerTranslationModel).state_dict()
+    save_file(separated(stored), path)
+    old = load_network(tmp_path, TransformerTranslationModel).state_dict()
+    assert list(new) == list(old)
+    assert all(torch.equal(new[name], old[name]) for name in new)
+    incomplete = separated(stored)
+    del incomplete["decoder.1.cross_attention.key_projection.weight"]
+    save_file(incomplete, path)
+    with pytest.raises(CheckpointError, match=r"decoder\.1\.cross_attention\.qkv_projection\.weight"):
+        load_network(tmp_path, TransformerTranslationModel)
+
+
+def test_shared_embeddings_are_one_matrix(tmp_path):
+    torch.manual_seed(1)
+    model = TransformerTranslationModel(20, 20, 16, layers=2, shared_embeddings=True).eval()
+    assert [name for name, _ in model.named_parameters() if "embedding" in name] == [
+        "target_embedding.weight"
+    ]
+    two = TransformerTranslationModel(20, 20, 16, layers=2).eval()
+    weights = model.state_dict()
+    two.load_state_dict(weights | {"source_embedding.weight": weights["target_embedding.weight"]})
+    assert torch.equal(model(SOURCE, TARGET), two(SOURCE, TARGET))
+    model.half().float().save_pretrained(tmp_path)
+    again = load_network(tmp_path, TransformerTranslationModel)
+    assert torch.equal(again(SOURCE, TARGET), model(SOURCE, TARGET))

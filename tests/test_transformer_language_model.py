@@ -40,10 +40,8 @@ def gpt2_with_the_weights_of(model):
     gpt2.ln_f.load_state_dict(model.final_norm.state_dict())
     for theirs, ours in zip(gpt2.h, model.layers, strict=True):
         attention = ours.self_attention
-        projections = attention.query_projection, attention.key_projection, attention.value_projection
-        theirs.attn.c_attn.weight.data = torch.cat([p.weight for p in projections]).T
-        theirs.attn.c_attn.bias.data = torch.cat([p.bias for p in projections])
         pairs = (
+            (theirs.attn.c_attn, attention.qkv_projection),
             (theirs.attn.c_proj, attention.output_projection),
             (theirs.mlp.c_fc, ours.expand),
             (theirs.mlp.c_proj, ours.contract),

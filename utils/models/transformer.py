@@ -14,6 +14,8 @@ from torch.nn import functional as F
 from utils.models import HubModel
 from utils.vocabulary import PADDING_ID
 
+Mask = Tensor | None
+
 
 def causal_mask(length: int, device: torch.device | None = None) -> Tensor:
     """The mask of a decoder [length, length]: position t may look at positions 0 to t."""
@@ -33,7 +35,7 @@ def sinusoidal_positions(length: int, width: int, device: torch.device | None = 
 
 
 def scaled_dot_product_attention(
-    queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None
+    queries: Tensor, keys: Tensor, values: Tensor, mask: Mask = None
 ) -> tuple[Tensor, Tensor]:
     """softmax(Q Kᵀ / √d) V (equation 1), built in *Self-attention, by hand*.
 
@@ -55,32 +57,54 @@ class MultiHeadAttention(nn.Module):
     def __init__(self, width: int, heads: int):
         super().__init__()
         if width % heads:
-            raise ValueError(
-                f"{heads} heads cannot share a width of {width}: it must be a multiple of {heads}"
-            )
+            raise ValueError(f"{heads} heads need a width that is a multiple of {heads}, not {width}")
         self.heads = heads
-        self.query_projection = nn.Linear(width, width)
-        self.key_projection = nn.Linear(width, width)
-        self.value_projection = nn.Linear(width, width)
+        # The matrices of queries, keys and values, one below the other, so that one product makes all three.
+        self.qkv_projection = nn.Linear(width, 3 * width)
         self.output_projection = nn.Linear(width, width)
 
-    def project_keys(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys and values of [batch, keys, width], each [batch, heads, keys, width / heads]."""
-        return self._split(self.key_projection(inputs)), self._split(self.value_projection(inputs))
+    def project(self, inputs: Tensor, first: int = 0, last: int = 3) -> tuple[Tensor, ...]:
+        """Queries, keys and values of [batch, length, width], each [batch, heads, length, width / heads].
+
+        Or some of the three: a decoder looks with queries (0 to 1) at the encoder's keys and values (1 to 3).
+        """
+        rows = slice(first * inputs.size(-1), last * inputs.size(-1))
+        projected = F.linear(inputs, self.qkv_projection.weight[rows], self.qkv_projection.bias[rows])
+        return projected.unflatten(-1, (last - first, self.heads, -1)).transpose(1, 3).unbind(dim=2)
 
     def forward(
-        self, inputs: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Let each of [batch, queries, width] look at keys and values that ``project_keys`` made.
+        self, queries: Tensor, keys: Tensor, values: Tensor, mask: Mask = None, need_weights: bool = True
+    ) -> tuple[Tensor, Tensor | None]:
+        """Let queries look at keys and mix the values, all of them from ``project``.
 
-        Gives [batch, queries, width], and the weights [batch, heads, queries, keys].
+        Gives [batch, queries, width], and the weights [batch, heads, queries, keys]. Where these are not
+        needed, PyTorch's own function does the same faster, and they are None.
         """
-        queries = self._split(self.query_projection(inputs))
-        mixed, weights = scaled_dot_product_attention(queries, keys, values, mask)
-        return self.output_projection(mixed.transpose(1, 2).flatten(2)), weights
+        # PyTorch's own function is slow backwards in bfloat16 on a CPU.
+        if need_weights or (queries.dtype == torch.bfloat16 and queries.is_cpu):
+            mixed, weights = scaled_dot_product_attention(queries, keys, values, mask)
+        else:
+            mixed, weights = F.scaled_dot_product_attention(queries, keys, values, mask), None
+        return self.output_projection(mixed.transpose(1, 2).flatten(2)), weights if need_weights else None
 
-    def _split(self, projected):
-        return projected.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # [batch, heads, length, d]
+    def _load_from_state_dict(self, state_dict, prefix, *others):
+        for kind in ("weight", "bias"):  # older checkpoints hold the matrices one by one
+            names = [f"{prefix}{role}_projection.{kind}" for role in ("query", "key", "value", "key_value")]
+            if parts := [state_dict.pop(name) for name in names if name in state_dict]:
+                state_dict[f"{prefix}qkv_projection.{kind}"] = torch.cat(parts)
+        super()._load_from_state_dict(state_dict, prefix, *others)
+
+
+class Dropout(nn.Dropout):
+    """As in PyTorch, but on a CPU the random numbers of four units, 16 bits each, are drawn at once."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Drop a share of the units in training, and enlarge the others so that the mean stays."""
+        if not (self.training and self.p and input.is_cpu):
+            return super().forward(input)
+        bits = torch.empty(input.numel() // 4 + 1, dtype=torch.long).random_(-(2**63), None)
+        kept = bits.view(torch.int16)[: input.numel()].view_as(input) >= round(self.p * 2**16) - 2**15
+        return input * (kept / (1 - self.p)).to(input.dtype)
 
 
 class TransformerLayer(nn.Module):
@@ -109,52 +133,53 @@ class TransformerLayer(nn.Module):
         self.expand = nn.Linear(width, feed_forward_size)
         self.contract = nn.Linear(feed_forward_size, width)
         self.feed_forward_norm = nn.LayerNorm(width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(
         self,
         inputs: Tensor,
-        mask: Tensor | None = None,
+        mask: Mask = None,
         past: tuple[Tensor, Tensor] | None = None,
         memory: tuple[Tensor, Tensor] | None = None,
-        memory_mask: Tensor | None = None,
-    ) -> tuple[Tensor, tuple[Tensor, Tensor], Tensor, Tensor | None]:
+        memory_mask: Mask = None,
+        need_weights: bool = True,
+    ) -> tuple[Tensor, tuple[Tensor, Tensor], Tensor | None, Tensor | None]:
         """Run the layer over [batch, length, width].
 
         Args:
             mask, memory_mask: where self-attention and attention to the encoder may look.
             past: keys and values of earlier positions, from the last call.
-            memory: keys and values of the encoder's output, from ``cross_attention.project_keys``.
+            memory: keys and values of the encoder's output, from ``cross_attention.project``.
 
         Returns:
-            The outputs, keys and values of all positions so far, and the weights of both attentions.
+            The outputs, keys and values of all positions so far, and the weights of both attentions or None.
         """
-        vectors = self.self_attention_norm(inputs)
-        keys, values = self.self_attention.project_keys(vectors)
+        queries, keys, values = self.self_attention.project(self.self_attention_norm(inputs))
         if past is not None:
             keys, values = torch.cat([past[0], keys], dim=2), torch.cat([past[1], values], dim=2)
-        mixed, self_weights = self.self_attention(vectors, keys, values, mask)
+        mixed, self_weights = self.self_attention(queries, keys, values, mask, need_weights)
         outputs, cross_weights = inputs + self.dropout(mixed), None
         if memory is not None:
-            vectors = self.cross_attention_norm(outputs)
-            mixed, cross_weights = self.cross_attention(vectors, *memory, memory_mask)
+            (queries,) = self.cross_attention.project(self.cross_attention_norm(outputs), 0, 1)
+            mixed, cross_weights = self.cross_attention(queries, *memory, memory_mask, need_weights)
             outputs = outputs + self.dropout(mixed)
         hidden = self.activation(self.expand(self.feed_forward_norm(outputs)))
         outputs = outputs + self.dropout(self.contract(self.dropout(hidden)))
         return outputs, (keys, values), self_weights, cross_weights
 
 
+@torch.no_grad()
 def initialize_weights(model: nn.Module, width: int) -> None:
     """Draw projections as Glorot and Bengio (2010), and token vectors with a length of about 1."""
-    for module in model.modules():
+    for name, module in model.named_modules():
         if isinstance(module, nn.Linear):
-            nn.init.xavier_uniform_(module.weight)
+            for projection in module.weight.chunk(3 if name.endswith("qkv_projection") else 1):
+                nn.init.xavier_uniform_(projection)
             nn.init.zeros_(module.bias)
         elif isinstance(module, nn.Embedding):
             nn.init.normal_(module.weight, std=width**-0.5)
             if module.padding_idx is not None:
-                with torch.no_grad():
-                    module.weight[module.padding_idx].zero_()
+                module.weight[module.padding_idx].zero_()
 
 
 class TransformerTranslationModel(HubModel):
@@ -162,7 +187,8 @@ class TransformerTranslationModel(HubModel):
 
     Its methods are those of ``RecurrentTranslationModel``. The attention that it gives out is that of one
     decoder layer to the source, averaged over its heads: the ``alignment_layer``, counted from 0. One that
-    does not exist is a ValueError, as is a width that does not fit the heads.
+    does not exist is a ValueError, as is a width that does not fit the heads. With ``shared_embeddings`` the
+    two languages have one vocabulary, and one matrix embeds both (section 3.4).
     """
 
     def __init__(
@@ -175,12 +201,16 @@ class TransformerTranslationModel(HubModel):
         feed_forward_size: int = 384,
         dropout: float = 0.3,
         alignment_layer: int = 1,
+        shared_embeddings: bool = False,
     ):
         super().__init__()
         if not 0 <= alignment_layer < layers:
             raise ValueError(f"alignment_layer must be from 0 to {layers - 1}, not {alignment_layer}")
+        if shared_embeddings and source_vocabulary_size != target_vocabulary_size:
+            raise ValueError("shared embeddings need two vocabularies of the same size")
         self.alignment_layer = alignment_layer
-        self.source_embedding = nn.Embedding(source_vocabulary_size, width, padding_idx=PADDING_ID)
+        separate = nn.Embedding(source_vocabulary_size, width, padding_idx=PADDING_ID)
+        self.source_embedding = None if shared_embeddings else separate
         self.target_embedding = nn.Embedding(target_vocabulary_size, width, padding_idx=PADDING_ID)
         sizes = (width, heads, feed_forward_size, dropout)
         self.encoder = nn.ModuleList(TransformerLayer(*sizes) for _ in range(layers))
@@ -189,78 +219,72 @@ class TransformerTranslationModel(HubModel):
         self.encoder_norm, self.decoder_norm = nn.LayerNorm(width), nn.LayerNorm(width)
         # The projection to the vocabulary shares its weights with the target embedding (section 3.4).
         self.output_bias = nn.Parameter(torch.zeros(target_vocabulary_size))
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         initialize_weights(self, width)
 
     def forward(self, source: Tensor, target_in: Tensor) -> Tensor:
         """Logits [batch, target, target_vocabulary_size] of the token after each of ``target_in``."""
-        return self.decode(target_in, self.encode(source))[0]
+        return self._write(target_in, self.encode(source), need_weights=False)[0]
 
-    def encode(self, source: Tensor) -> dict[str, Tensor]:
-        """The ``mask`` [batch, source], and each decoder layer's ``keys`` and ``values`` of the source.
+    def encode(self, source: Tensor) -> dict[Any, Tensor]:
+        """The "mask" [batch, source], and for each decoder layer (n, "keys") and (n, "values") of the source.
 
-        These are tensors [batch, layers, heads, source, width / heads].
+        These are tensors [batch, heads, source, width / heads].
         """
         states, mask, _ = self._read(source)
-        pairs = [layer.cross_attention.project_keys(states) for layer in self.decoder]
-        keys, values = (torch.stack(tensors, dim=1) for tensors in zip(*pairs, strict=True))
-        return {"keys": keys, "values": values, "mask": mask}
+        return _named(layer.cross_attention.project(states, 1, 3) for layer in self.decoder) | {"mask": mask}
 
-    def start(self, memory: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The decoder's state before the first step: no keys and values yet."""
-        batch, layers, heads, _, size = memory["keys"].shape
-        nothing = memory["keys"].new_empty(batch, layers, heads, 0, size)
-        return {"keys": nothing, "values": nothing}
+    def start(self, memory: dict[Any, Tensor]) -> dict[Any, Tensor]:
+        """The decoder's state before the first step: it has written nothing yet."""
+        return {}
 
-    def decode(self, target_in: Tensor, memory: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    def decode(self, target_in: Tensor, memory: dict[Any, Tensor]) -> tuple[Tensor, Tensor]:
         """Logits [batch, target, target_vocabulary_size] and attention weights [batch, target, source]."""
-        mask = causal_mask(target_in.size(1), target_in.device)
-        logits, _, _, weights = self._write(target_in, memory, mask)
-        return logits, weights[self.alignment_layer].mean(dim=1)
+        logits, _, maps = self._write(target_in, memory)
+        return logits, maps[self.alignment_layer][1].mean(dim=1)
 
     def step(
-        self, token: Tensor, state: dict[str, Tensor], memory: dict[str, Tensor]
-    ) -> tuple[Tensor, dict[str, Tensor], Tensor]:
+        self, token: Tensor, state: dict[Any, Tensor], memory: dict[Any, Tensor]
+    ) -> tuple[Tensor, dict[Any, Tensor], Tensor]:
         """Decode one token; the keys and values of earlier positions are kept, not computed again."""
-        logits, presents, _, weights = self._write(token[:, None], memory, state=state)
-        keys, values = (torch.stack(tensors, dim=1) for tensors in zip(*presents, strict=True))
-        state = {"keys": keys, "values": values}
-        return logits[:, 0], state, weights[self.alignment_layer].mean(dim=1)[:, 0]
+        logits, presents, maps = self._write(token[:, None], memory, state)
+        return logits[:, 0], _named(presents), maps[self.alignment_layer][1].mean(dim=1)[:, 0]
 
     def attention_maps(self, source: Tensor, target_in: Tensor) -> dict[str, list[Tensor]]:
         """Lists "encoder", "decoder" and "cross": a layer's weights are [batch, heads, queries, keys]."""
-        mask = causal_mask(target_in.size(1), target_in.device)
-        _, _, self_weights, cross_weights = self._write(target_in, self.encode(source), mask)
-        return {"encoder": self._read(source)[2], "decoder": self_weights, "cross": cross_weights}
+        decoder, cross = map(list, zip(*self._write(target_in, self.encode(source))[2], strict=True))
+        return {"encoder": self._read(source, True)[2], "decoder": decoder, "cross": cross}
 
     def _embed(self, tokens, embedding, first=0):
         width, last = embedding.embedding_dim, first + tokens.size(1)
         positions = sinusoidal_positions(last, width, tokens.device)[first:]
         return self.dropout(embedding(tokens) * math.sqrt(width) + positions)  # [batch, length, width]
 
-    def _read(self, source):
+    def _read(self, source, need_weights=False):
         mask = source != PADDING_ID  # [batch, source]
-        states, maps = self._embed(source, self.source_embedding), []
+        states, maps = self._embed(source, self.source_embedding or self.target_embedding), []
         for layer in self.encoder:
-            states, _, weights, _ = layer(states, mask[:, None, None])
+            states, _, weights, _ = layer(states, mask[:, None, None], need_weights=need_weights)
             maps.append(weights)
         return self.encoder_norm(states), mask, maps
 
-    def _write(self, tokens, memory, mask=None, state=None):
-        first = 0 if state is None else state["keys"].size(3)  # how many positions were written before
+    def _write(self, tokens, memory, state=None, need_weights=True):
+        first = state[0, "keys"].size(2) if state else 0  # how many positions were written before
         vectors = self._embed(tokens, self.target_embedding, first)
-        memory_mask = memory["mask"][:, None, None]  # [batch, 1, 1, source]
-        presents, self_maps, cross_maps = [], [], []
+        mask = (
+            None if state is not None else causal_mask(tokens.size(1), tokens.device)
+        )  # a step may look at all before
+        memory_mask, presents, maps = memory["mask"][:, None, None], [], []  # [batch, 1, 1, source]
         for index, layer in enumerate(self.decoder):
-            vectors, present, self_weights, cross_weights = layer(
-                vectors,
-                mask,
-                past=None if state is None else (state["keys"][:, index], state["values"][:, index]),
-                memory=(memory["keys"][:, index], memory["values"][:, index]),
-                memory_mask=memory_mask,
-            )
+            past = (state[index, "keys"], state[index, "values"]) if state else None
+            seen = memory[index, "keys"], memory[index, "values"]
+            vectors, present, *weights = layer(vectors, mask, past, seen, memory_mask, need_weights)
             presents.append(present)
-            self_maps.append(self_weights)
-            cross_maps.append(cross_weights)
+            maps.append(weights)
         logits = F.linear(self.decoder_norm(vectors), self.target_embedding.weight, self.output_bias)
-        return logits, presents, self_maps, cross_maps
+        return logits, presents, maps
+
+
+def _named(pairs):
+    names = ("keys", "values")
+    return {(n, name): pair[i] for n, pair in enumerate(pairs) for i, name in enumerate(names)}
