@@ -10,6 +10,7 @@ from pathlib import Path
 
 import matplotlib
 import matplotlib.pyplot as plt
+import torch
 
 from phrasebook import HELD_OUT
 from scripts.diagrams import Diagram
@@ -19,7 +20,8 @@ from utils.translator import load_translator
 
 IMAGES = Path(__file__).parents[1] / "imgs"
 _CROSS = "attention to the encoder"
-_ENGLISH, _GERMAN = (HELD_OUT[0][language].split() for language in ("en", "de"))
+_SENTENCES = [HELD_OUT[0][language] for language in ("en", "de")]
+_ENGLISH, _GERMAN = map(str.split, _SENTENCES)
 
 
 def draw_timeline():
@@ -82,42 +84,64 @@ def draw_encoder_decoder():
 
 
 def draw_attention():
-    """Figure 1-4: the decoder predicts its third token; the weights are those of the trained model."""
-    (translation,) = load_translator("phrasebook-en-de-gru-attention").translate([HELD_OUT[0]["en"]])
-    weights = translation.attention_weights[2].tolist()
-    page = Diagram(72, 54, "To write “großartig”, the decoder looks back at “great”")
+    """Figure 1-4: the decoder predicts its third token; scores and weights are those of the trained model."""
+    translator = load_translator("phrasebook-en-de-gru-attention")
+    words, scores = _third_look(translator)
+    page = Diagram(72, 67, "To write “großartig”, the decoder looks back at “great”")
     page.frame(0.8, 6, 51.6, 14.2, "encoder")
     _name(page, 2.4, 10.1, "encoder")
-    page.frame(26.5, 37, 71.2, 45.2, "decoder")
-    _name(page, 28, 41.1, "decoder")
-    look = page.box(30.8, 28.6, 15, 4.8, "attention:\nweighted mean", "attention")
+    page.frame(26.5, 50, 71.2, 58.2, "decoder")
+    _name(page, 28, 54.1, "decoder")
+    softmax = page.box(30.8, 25.6, 38.2, 2.6, "softmax: positive, and sum to 1", "attention", fill=0.08)
+    mean = page.box(30.8, 39.5, 22, 3, "weighted mean of the states", "attention")
     before = None
-    for number, (word, weight) in enumerate(zip(translation.source_tokens, weights, strict=True)):
+    for number, (word, score, weight) in enumerate(zip(words, scores, scores.softmax(dim=0), strict=True)):
         cell = page.box(14.2 + 8.3 * number, 10.1, 5, 5, "RNN", "encoder")
         page.arrow(page.token(cell.x, 3, word), cell)
-        if before:
-            page.arrow(before, cell, color="encoder", both=True)  # it reads in both directions
-        start = (cell.x, cell.top + 0.3)
-        page.arrow(start, look, color="light", width=0.8, head=False)
-        page.arrow(start, look, color="attention", weight=weight, width=2.4)
-        page.label(cell.x + (-2 if cell.x < look.x else 2), 15.6, f"{weight:.2f}")
+        if before:  # it reads in both directions
+            page.arrow((before.right + 0.3, 11.3), (cell.left - 0.3, 11.3), color="encoder")
+            page.arrow((cell.left - 0.3, 8.9), (before.right + 0.3, 8.9), color="encoder")
+        scored = page.box(cell.x, 19.6, 5, 2.6, f"{score:.1f}".replace("-", "−"), "attention", fill=0)
+        page.arrow(cell, scored, color="encoder")
+        page.arrow(scored, (cell.x, softmax.bottom - 0.3), color="attention")
+        weighed = page.box(cell.x, 31.6, 5, 2.6, f"{weight:.2f}", "attention", fill=0.7 * float(weight))
+        page.arrow((cell.x, softmax.top + 0.3), weighed, color="attention")
+        end = (mean.x + 1.6 * (number - 2), mean.bottom - 0.3)
+        page.arrow((cell.x, weighed.top + 0.3), end, color="light", width=0.8, head=False)
+        page.arrow((cell.x, weighed.top + 0.3), end, color="attention", weight=float(weight), width=2.4)
         before = cell
-    caption = "numbers and opacity:\nweights of the trained\ntranslator at this step"
-    page.label(54, 10.1, caption, ha="left", color="muted")
-    before = (35, 41.1)
+    for y, text in ((19.6, "scores"), (31.6, "weights")):
+        page.label(10.6, y, text, color="attention", weight="bold", ha="right")
+    before = (35, 54.1)
     for number, word in enumerate(["<s>", *_GERMAN[:2]]):
-        cell = page.box(39 + 9.5 * number, 41.1, 5, 5, "RNN", "decoder")
+        cell = page.box(39 + 9.5 * number, 54.1, 5, 5, "RNN", "decoder")
         page.arrow(before, cell, color="decoder")
-        token = page.token(cell.x + (number == 2), 34, word)
+        token = page.token(cell.x + (number == 2), 47, word)
         page.arrow(token, (token.x, cell.bottom - 0.3))
-        page.arrow(cell, page.token(cell.x, 48, _GERMAN[number], "highlight" if number == 2 else "light"))
+        page.arrow(cell, page.token(cell.x, 61, _GERMAN[number], "highlight" if number == 2 else "light"))
         before = cell
-    page.arrow((53.3, 40.8), (53.3, 29.7), (look.right + 0.3, 29.7), color="attention")
-    page.arrow((look.right, 27.5), (56.2, 27.5), (56.2, cell.bottom - 0.3), color="attention")
-    page.arrow(cell, page.box(67.5, 41.1, 5, 5, fill=0, dashed=True), color="light")
-    page.label(46, 31, "the state so far asks")
-    page.label(46, 26.2, "the context answers")
+    page.arrow((53.3, 53.8), (53.3, 19.6), (50.2, 19.6), color="attention")
+    page.axes.plot([53.3, 53.3], [38.9, 40.1], color="white", linewidth=4, zorder=2)  # a bridge
+    page.arrow((mean.right, 39.5), (56.2, 39.5), (56.2, cell.bottom - 0.3), color="attention")
+    page.arrow(cell, page.box(67.5, 54.1, 5, 5, fill=0, dashed=True), color="light")
+    page.label(54.2, 25.6, "the query: the decoder's\nstate before this step", ha="left")
+    page.label(57.2, 39.5, "the context", ha="left")
+    page.label(54.2, 10.1, "scores and weights of the\ntrained translator", ha="left", color="muted")
     return page
+
+
+def _third_look(translator):
+    """What the encoder reads, and the scores of each word when the third token is predicted."""
+    model, tokenizers = translator.model, (translator.source_tokenizer, translator.target_tokenizer)
+    source, target = (tokenizer.encode(row) for tokenizer, row in zip(tokenizers, _SENTENCES, strict=True))
+    with torch.no_grad():
+        memory = model.encode(torch.tensor([source.ids[1:]]))
+        state = model.start(memory)
+        for token in target.ids[:2]:
+            _, state, _ = model.step(torch.tensor([token]), state, memory)
+        query = model.attention.query_projection(state["hidden"])  # [1, width]
+        scores = model.attention.score(torch.tanh(query.unsqueeze(1) + memory["keys"]))
+    return source.tokens[1:], scores.flatten()
 
 
 def draw_alignment():
@@ -129,46 +153,50 @@ def draw_alignment():
 
 
 def draw_transformer():
-    """Figure 1-6: the encoder and the decoder of the original Transformer."""
-    page = Diagram(72, 65.5, "Both sides look at themselves; the decoder looks at the encoder, too")
+    """Figure 1-6: both sides of the Transformer, with the norm before each part, as in our code."""
+    page = Diagram(72, 72.5, "Both sides look at themselves; the decoder looks at the encoder, too")
     sides = (
         ("encoder", 20, -1, [*_ENGLISH, "</s>"], ["self-attention", "feed-forward"]),
         ("decoder", 52, 1, ["<s>", *_GERMAN[:-1]], ["masked self-attention", _CROSS, "feed-forward"]),
     )
     for part, x, side, words, names in sides:
-        embedding = page.box(x, 8.4, 19, 3.6, "embedding + position")
-        page.arrow(page.token(x, 3, " ".join(words)), embedding)
-        before = embedding
+        before = page.box(x, 8.4, 19, 3.2, "embedding + position")
+        page.arrow(page.token(x, 3, " ".join(words)), before)
         for number, name in enumerate(names):
-            low = 15.4 + 10.5 * number
+            low = 15.4 + 12 * number
             color = "transformer" if name == "feed-forward" else "attention"
-            layer = page.box(x, low + 1.8, 19, 3.6, name, color)
-            norm = page.box(x, low + 6.4, 19, 2.4, "add and normalise", fill=0)
-            page.arrow(before, layer)
-            page.arrow(layer, norm)
-            page.arrow((x, low - 1.5), (x + side * 12, low - 1.5), (x + side * 12, norm.y), norm)
-            before = norm
+            norm = page.box(x, low + 0.9, 19, 1.8, "layer norm", fill=0)
+            layer = page.box(x, low + 5, 19, 3, name, color)
+            total = page.box(x, low + 8.7, 2.2, 2, "+", fill=0)
+            page.arrow(before, norm)
+            page.arrow(norm, layer)
+            page.arrow(layer, total)
+            page.arrow((x, low - 1.4), (x + side * 12, low - 1.4), (x + side * 12, total.y), total)
+            before = total
             if name == _CROSS:
                 cross = layer
+                page.label(x + 0.8, low + 2.65, "queries", ha="left")
         edges = sorted((x - side * 11, x + side * 14))
-        page.frame(edges[0], 12.6, edges[1], norm.top + 1.2, part, layers=3)
-        _name(page, edges[0] + 0.8, norm.top + 4.4, part)
-        page.label(x + 1.2, norm.top + 4.4, "6 layers", color="muted", ha="left")
+        page.frame(edges[0], 12.4, edges[1], total.top + 1.2, part, layers=3)
+        _name(page, edges[0] + 0.8, total.top + 4, part)
+        page.label(x + 1.2, total.top + 4, "N equal layers", color="muted", ha="left")
+        last = page.box(x, total.top + 6.6, 10, 1.8, "layer norm", fill=0)
+        page.arrow(total, last)
         if part == "encoder":
-            encoded = norm
-    page.arrow(encoded, (20, 41.3), (36.7, 41.3), (36.7, cross.y), cross, color="encoder")
-    words = page.box(52, 53.6, 19, 3.6, "linear + softmax")
-    page.arrow(before, words)
-    page.arrow(words, page.token(52, 59, " ".join(_GERMAN)))
-    page.label(28.4, 42.9, "keys and values")
+            encoded = last
+    page.arrow(encoded, (20, 50.5), (36.7, 50.5), (36.7, cross.y), cross, color="encoder")
+    words = page.box(52, 62, 19, 3.2, "linear + softmax")
+    page.arrow(last, words)
+    page.arrow(words, page.token(52, 66.6, " ".join(_GERMAN)))
+    page.label(28.4, 52, "keys and values")
     legend = (
         ("attention", 0.16, "attention: words look at words"),
         ("transformer", 0.16, "feed-forward: each word by itself"),
-        ("light", 0, "add: what came in is kept"),
+        ("light", 0, "+: what came in is added again"),
     )
     for number, (color, fill, text) in enumerate(legend):
-        page.box(2.4, 58.4 - 2.6 * number, 2.6, 1.6, "", color, fill)
-        page.label(4.8, 58.4 - 2.6 * number, text, ha="left")
+        page.box(2.4, 66 - 2.6 * number, 2.6, 1.6, "", color, fill)
+        page.label(4.8, 66 - 2.6 * number, text, ha="left")
     return page
 
 

@@ -5,6 +5,7 @@ import sys
 from functools import partial
 
 from scripts.experiments.architectures import sweep_architectures
+from scripts.experiments.attention_scores import compare_scores
 from scripts.experiments.cards import MEASUREMENTS
 from scripts.experiments.imdb_sweep import sweep as sweep_imdb
 from scripts.experiments.imdb_transformers import sweep_layers, sweep_minilm, write_features
@@ -12,9 +13,11 @@ from scripts.experiments.objectives import compare_objectives
 from scripts.experiments.phrasebook_sweeps import SWEEPS, sweep
 from scripts.experiments.pretrained_features import compare_features, fill_reviews
 from scripts.experiments.reviews_elsewhere import compare_elsewhere
+from scripts.experiments.sequence_speed import measure_speed
 
 EXPERIMENTS = {
     "architectures": sweep_architectures,
+    "attention-scores": compare_scores,
     "features-gpt-bert": compare_features,
     "fill-reviews": fill_reviews,
     "imdb": sweep_imdb,
@@ -23,6 +26,7 @@ EXPERIMENTS = {
     "imdb-minilm": sweep_minilm,
     "objectives": compare_objectives,
     "reviews-elsewhere": compare_elsewhere,
+    "sequence-speed": measure_speed,
     **{name: partial(sweep, name) for name in SWEEPS},
     **MEASUREMENTS,
 }
