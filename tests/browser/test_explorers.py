@@ -308,8 +308,7 @@ def test_a_trusted_notebook_is_alive_before_it_runs(laboratory, visit, name):
         page.evaluate(f"() => window.jupyterapp.shell.currentWidget.content.scrollToItem({place}, 'start')")
         cell = page.locator(f".jp-Cell[data-windowed-list-index='{place}']")
         explorer = cell.locator(".explorer.on")
-        explorer.wait_for(timeout=20_000)
-        assert said(explorer)
+        explorer.locator("output", has_text=re.compile(".")).wait_for(timeout=20_000)
         try_keys(page, explorer, lambda: page.evaluate(count) == before)
     assert [error for error in visit.errors if not any(name in error for name in NOT_OURS)] == []
     assert visit.left == []
