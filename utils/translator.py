@@ -186,17 +186,31 @@ def beam_search(
     totals = torch.full(limits.shape, -torch.inf, device=source.device)  # sums of log-probabilities
     totals[::beam_size] = 0.0  # at first all candidates are the same: only one of them counts
     counts = torch.zeros_like(totals)
-    finished = torch.zeros_like(limits, dtype=torch.bool)
     attention = []  # the weights [rows, source] of each step
     results, places = {}, list(range(len(source)))  # the place of each sentence that is still in the batch
-    while places:
+    while True:
+        finished = (token == END_ID) | (token == PADDING_ID) | (counts >= limits)
+        done = finished.view(-1, beam_size).all(dim=1)  # [batch]
+        if done.sum() > len(done) / 8:  # sentences that are done make room
+            seen = torch.stack(attention, dim=1) if attention else None  # [rows, steps, source]
+            for row in done.nonzero().flatten().tolist():
+                winner, length = row * beam_size, int(counts[row * beam_size])  # candidates are sorted
+                weights = None if seen is None else seen[winner, :length, : int(lengths[places[row]])].cpu()
+                score = (totals[winner] / counts[winner]).item()
+                results[places[row]] = tokens[winner, :length].tolist(), score, weights
+            if done.all():
+                return [results[place] for place in range(len(source))]
+            places = [place for place, ended in zip(places, done.tolist(), strict=True) if not ended]
+            stay = (~done).repeat_interleave(beam_size)
+            token, tokens, limits, finished = token[stay], tokens[stay], limits[stay], finished[stay]
+            totals, counts, attention = totals[stay], counts[stay], [step[stay] for step in attention]
+            memory, state = ({name: t[stay] for name, t in one.items()} for one in (memory, state))
         logits, state, weights = model.step(token, state, memory)
         logits = logits.float()  # [rows, vocabulary]
         normalisers = logits.logsumexp(dim=1, keepdim=True)
         logits[:, [PADDING_ID, UNKNOWN_ID, START_ID]] = -torch.inf
         # The best candidates of a sentence are among the best continuations of each of its rows.
-        greedy = beam_size == 1  # the largest is found faster than those that come next
-        found = logits.max(dim=1, keepdim=True) if greedy else logits.topk(beam_size, dim=1)
+        found = logits.topk(beam_size, dim=1) if beam_size > 1 else logits.max(dim=1, keepdim=True)
         best, continuations = found[0] - normalisers, found[1]  # [rows, beam]
         # A finished candidate goes on in one way alone: with padding, at no cost.
         best[finished], continuations[finished] = -torch.inf, PADDING_ID
@@ -208,26 +222,9 @@ def beam_search(
         first = torch.arange(0, len(token), beam_size, device=source.device).repeat_interleave(beam_size)
         parent, place = first + chosen // beam_size, chosen % beam_size
         token = continuations[parent, place]
-        totals, counts, finished = new_totals[parent, place], new_counts[parent], finished[parent]
+        totals, counts = new_totals[parent, place], new_counts[parent]
         tokens = torch.cat([tokens[parent], token[:, None]], dim=1)  # [rows, steps]
         attention += [] if weights is None else [weights]
-        if not greedy:
+        if beam_size > 1:
             state = {name: tensor[parent] for name, tensor in state.items()}
             attention = [step[parent] for step in attention]
-        finished = finished | (token == END_ID) | (counts >= limits)
-        done = finished.view(-1, beam_size).all(dim=1)  # [batch]
-        if done.sum() < len(done) / 8:
-            continue
-        seen = torch.stack(attention, dim=1) if attention else None  # [rows, steps, source]
-        for row in done.nonzero().flatten().tolist():
-            winner, length = row * beam_size, int(counts[row * beam_size])  # candidates are sorted
-            weights = None if seen is None else seen[winner, :length, : int(lengths[places[row]])].cpu()
-            score = (totals[winner] / counts[winner]).item()
-            results[places[row]] = tokens[winner, :length].tolist(), score, weights
-        places = [place for place, ended in zip(places, done.tolist(), strict=True) if not ended]
-        stay = (~done).repeat_interleave(beam_size)
-        token, tokens, limits = token[stay], tokens[stay], limits[stay]
-        totals, counts, finished = totals[stay], counts[stay], finished[stay]
-        memory, state = ({name: t[stay] for name, t in one.items()} for one in (memory, state))
-        attention = [step[stay] for step in attention]
-    return [results[place] for place in range(len(source))]
