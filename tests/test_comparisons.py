@@ -59,7 +59,7 @@ def test_validation_counts_what_greedy_decoding_gets_exactly_right(tiny):
     pairs = [[side[:20] for side in part] for part in (corpus.training, corpus.training)]
     corpus.training = pairs[0]
     optimizer = torch.optim.AdamW(translator.model.parameters(), lr=0.01)
-    for _ in range(30):  # learns part of them by heart
+    for _ in range(80):  # learns part of them by heart
         for pair in comparisons.translation_batches(*corpus.training, 20, [0, 0]):
             loss, _ = comparisons.translation_loss(translator.model, pair, 0.0)
             optimizer.zero_grad()
