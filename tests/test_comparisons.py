@@ -93,5 +93,5 @@ def test_a_comparison_goes_on_where_it_was_stopped(tiny, tmp_path, monkeypatch):
     comparisons.compare("tiny", seeds=(0,))
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == first
     rows = pd.read_csv(tmp_path / "tiny-tuning.csv")
-    assert rows.groupby("arm").size().tolist() == [4, 4]  # three rates, and one more size of a batch
+    assert rows.groupby("arm").size().tolist() == [5, 5]  # four rates, and one more size of a batch
     assert set(pd.read_csv(tmp_path / "tiny.csv")["arm"]) == set(arms)

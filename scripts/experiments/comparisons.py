@@ -75,8 +75,10 @@ PLAIN = RECURRENT | {"bidirectional": False}
 COMPARISONS = {
     "attention-comparison": Comparison(
         {
-            "without attention": Arm("gru", PLAIN | {"hidden_size": 208}, (0.002, 0.004, 0.008)),
-            "with attention": Arm("gru-attention", PLAIN | {"hidden_size": 192}, (0.002, 0.004, 0.008)),
+            "without attention": Arm("gru", PLAIN | {"hidden_size": 208}, (0.002, 0.004, 0.008, 0.016)),
+            "with attention": Arm(
+                "gru-attention", PLAIN | {"hidden_size": 192}, (0.002, 0.004, 0.008, 0.016)
+            ),
         },
         2,
         24,
