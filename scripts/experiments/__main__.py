@@ -7,6 +7,7 @@ from functools import partial
 from scripts.experiments.architectures import sweep_architectures
 from scripts.experiments.attention_scores import compare_scores
 from scripts.experiments.cards import MEASUREMENTS
+from scripts.experiments.comparisons import COMPARISONS, compare, time_steps
 from scripts.experiments.imdb_sweep import sweep as sweep_imdb
 from scripts.experiments.imdb_transformers import sweep_layers, sweep_minilm, write_features
 from scripts.experiments.objectives import compare_objectives
@@ -18,6 +19,8 @@ from scripts.experiments.sequence_speed import measure_speed
 EXPERIMENTS = {
     "architectures": sweep_architectures,
     "attention-scores": compare_scores,
+    **{name: partial(compare, name) for name in COMPARISONS},
+    "race-steps": time_steps,
     "features-gpt-bert": compare_features,
     "fill-reviews": fill_reviews,
     "imdb": sweep_imdb,

@@ -1,0 +1,290 @@
+"""Comparisons of translators on phrasebook sentences, all else equal: notebook 02's attention and race.
+
+hello experiment attention-comparison | race-short | race-long: it goes on where it was stopped. For each
+arm the rate, the warm-up, and in the race depth and batch size, are chosen on validation sentences with a
+seed of their own; the test sentences are looked at once, at the end of each of five runs.
+"""
+
+import itertools
+import math
+import platform
+import statistics
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from phrasebook import write_phrases
+from scripts.experiments.imdb_sweep import add_row, found
+from scripts.tables import write_settings
+from utils import loaders
+from utils.scores import exact_by_length
+from utils.tokens import pad, sorted_batches, translation_batches
+from utils.training import new_translator, phrasebook_tokenizers, train, translation_loss
+from utils.vocabulary import PADDING_ID, START_ID, UNKNOWN_ID
+
+TUNING_SEED = 100
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A model, and the grid from which its recipe is chosen."""
+
+    model: str
+    sizes: dict
+    rates: tuple[float, ...]
+    warm_ups: tuple[int, ...] = (400,)
+    others: tuple[dict, ...] = ()  # other sizes with as many parameters, tried with the best rate
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What the arms have in common: sentences, batches, when a training ends."""
+
+    arms: dict[str, Arm]
+    low: int
+    high: int
+    ranges: tuple[tuple[int, int], ...]
+    steps: int  # at most
+    part: int  # steps between two looks at the validation sentences
+    patience: int  # parts without improvement after which a training ends
+    tuned: int  # steps of each training in the grid
+    batches: tuple[int, ...] = (32,)  # sizes that are tried
+    theme: str = "agreements"
+    languages: tuple[str, str] = ("en", "fr")
+    sentences: int = 48_000
+    validated: int = 500
+    averaging: float = 0.998
+
+
+RECURRENT = {"embedding_size": 128, "dropout": 0.0}
+TRANSFORMER = {"width": 128, "heads": 4, "layers": 2, "feed_forward_size": 256, "dropout": 0.0}
+DEEPER = {"width": 112, "heads": 4, "layers": 3, "feed_forward_size": 176, "dropout": 0.0}
+RACE = {
+    "GRU with attention": Arm(
+        "gru-attention",
+        RECURRENT | {"hidden_size": 204, "bidirectional": True},
+        (0.002, 0.004, 0.008),
+        (400, 100),
+    ),
+    "Transformer": Arm("transformer", TRANSFORMER, (0.001, 0.002, 0.004), (400, 100), (DEEPER,)),
+}
+PLAIN = RECURRENT | {"bidirectional": False}
+COMPARISONS = {
+    "attention-comparison": Comparison(
+        {
+            "without attention": Arm("gru", PLAIN | {"hidden_size": 208}, (0.002, 0.004, 0.008, 0.016)),
+            "with attention": Arm(
+                "gru-attention", PLAIN | {"hidden_size": 192}, (0.002, 0.004, 0.008, 0.016)
+            ),
+        },
+        2,
+        24,
+        loaders.LENGTH_RANGES,
+        steps=5000,
+        part=250,
+        patience=6,
+        tuned=1500,
+    ),
+    "race-long": Comparison(RACE, 16, 40, ((16, 24), (25, 32), (33, 40)), 2000, 100, 6, 500, (32, 64)),
+    "race-short": Comparison(RACE, 2, 12, ((2, 6), (7, 12)), 2000, 100, 6, 500, (32, 64)),
+}
+
+
+def compare(name: str, seeds=loaders.SEEDS, keep: Path | None = None) -> None:
+    """Choose each arm's recipe, then train it with every seed; writes three tables and the settings.
+
+    Args:
+        name: one of ``COMPARISONS``.
+        keep: a folder for the trained translators, ``ARM-SEED``; None keeps none.
+    """
+    comparison, corpus = COMPARISONS[name], Corpus(COMPARISONS[name])
+    chosen = {label: choose(name, label, corpus) for label in comparison.arms}
+    parameters = {}
+    for seed, (label, (sizes, recipe)) in itertools.product(seeds, chosen.items()):
+        translator = corpus.translator(label, sizes, seed)
+        parameters[label] = sum(weight.numel() for weight in translator.model.parameters())
+        last = comparison.ranges[-1]
+        if found(name, {"arm": label, "seed": seed, "low": last[0]}):
+            continue
+        history = corpus.fit(translator, recipe, seed, comparison.steps)
+        if keep:
+            translator.save_pretrained(keep / f"{label.replace(' ', '-')}-{seed}")
+        path = loaders.RESULTS / f"{name}-history.csv"
+        past = pd.read_csv(path) if path.exists() else pd.DataFrame()
+        past = pd.concat([past, history.assign(arm=label, seed=seed)])
+        past.to_csv(path, index=False, lineterminator="\n")
+        seen = corpus.seen if last[1] <= 24 else ()
+        table = exact_by_length(translator, comparison.ranges, 200, theme=comparison.theme, seen=seen)
+        for row in table.round({"bleu": 2}).to_dict("records"):
+            add_row(name, {"arm": label, "seed": seed} | row)
+    write_settings(
+        name,
+        {
+            "command": f"hello experiment {name}",
+            "comparison": asdict(comparison),
+            "chosen": {label: {"sizes": sizes} | recipe for label, (sizes, recipe) in chosen.items()},
+            "parameters": parameters,
+            "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
+            "ends": f"when {comparison.patience} parts of {comparison.part} steps brought no better share of "
+            f"validation sentences exactly right, or after {comparison.steps} steps; the best weights stay",
+        },
+    )
+
+
+def choose(name, label, corpus):
+    """The sizes and the recipe that are best on the validation sentences after a short training."""
+    arm, tried = corpus.comparison.arms[label], {}
+
+    def attempt(sizes, recipe):
+        key = {"arm": label} | recipe | {"sizes": str(sizes)}
+        row = found(f"{name}-tuning", key)
+        if row is None:
+            translator = corpus.translator(label, sizes, TUNING_SEED)
+            history = corpus.fit(translator, recipe, TUNING_SEED, corpus.comparison.tuned)
+            best = history.loc[history["exact"].idxmax()]
+            row = key | {"exact": best["exact"], "loss": best["loss"], "seconds": history["seconds"].max()}
+            add_row(f"{name}-tuning", row)
+        tried[str(sizes), *recipe.values()] = (float(row["exact"]), -float(row["loss"])), sizes, recipe
+
+    def best():
+        return max(tried.values(), key=lambda entry: entry[0])[1:]
+
+    # One thing after another: the rates, then with the best of them warm-up, depth, size of a batch.
+    first, *batches = corpus.comparison.batches
+    for rate in arm.rates:
+        attempt(arm.sizes, {"rate": rate, "warm_up": arm.warm_ups[0], "batch": first})
+    sizes, recipe = best()
+    for warm_up in arm.warm_ups[1:]:
+        attempt(sizes, recipe | {"warm_up": warm_up})
+    sizes, recipe = best()
+    for sizes in arm.others:
+        attempt(sizes, recipe)
+    sizes, recipe = best()
+    for batch in batches:
+        attempt(sizes, recipe | {"batch": batch})
+    return best()
+
+
+class Corpus:
+    """The sentences of a comparison, as words and as ids; the same for all arms and seeds."""
+
+    def __init__(self, comparison):
+        self.comparison = comparison
+        self.tokenizers = phrasebook_tokenizers(*comparison.languages)
+        bounds = comparison.theme, comparison.low, comparison.high
+        rows = list(write_phrases(comparison.sentences, 1, *bounds))
+        self.seen = {row["en"] for row in rows}
+        written = write_phrases(8 * comparison.validated, 10**6, *bounds)
+        others = {row["en"]: row for row in written if row["en"] not in self.seen}
+        validated = list(others.values())[: comparison.validated]
+        self.training, self.validation = self._encode(rows), self._encode(validated)
+
+    def _encode(self, rows):
+        source, target = (
+            [one.ids for one in tokenizer.encode_batch([row[language] for row in rows])]
+            for language, tokenizer in self.tokenizers.items()
+        )
+        return [ids[1:] for ids in source], target
+
+    def translator(self, label, sizes, seed):
+        """An untrained translator of an arm."""
+        arm = self.comparison.arms[label]
+        return new_translator(arm.model, self.tokenizers, seed, 2 * self.comparison.high, **sizes)
+
+    def fit(self, translator, recipe, seed, steps) -> pd.DataFrame:
+        """Train until validation stops improving, or for so many steps; gives step, seconds, loss, exact."""
+        part, batch = self.comparison.part, recipe["batch"]
+        sources, targets = self.training
+        size = part * batch
+
+        def batches(epoch):
+            begin = epoch * size % (len(sources) - size + 1)
+            chosen = slice(begin, begin + size)
+            return translation_batches(sources[chosen], targets[chosen], batch, [seed, epoch])
+
+        def schedule(step, _, peak):
+            return peak * min((step + 1) / recipe["warm_up"], math.sqrt(recipe["warm_up"] / (step + 1)))
+
+        history = train(
+            translator.model,
+            batches,
+            lambda model, pair: translation_loss(model, pair, 0.0),
+            lambda model: validate(model, *self.validation),
+            monitor="exact",
+            epochs=steps // part,
+            learning_rate=recipe["rate"],
+            seed=seed,
+            patience=self.comparison.patience,
+            schedule=schedule,
+            averaging=self.comparison.averaging,
+        )
+        table = pd.DataFrame(history)
+        table["step"], table["seconds"] = table["epoch"] * part, table["seconds"].cumsum().round(2)
+        table["loss"] = table["validation_loss"].round(5)
+        return table[["step", "seconds", "loss", "exact"]]
+
+
+@torch.no_grad()
+def validate(model, sources, targets) -> dict[str, float]:
+    """The share of sentences exactly right, and the loss in nats a token.
+
+    A sentence comes out exactly right in greedy decoding if, and only if, each next token is the likeliest
+    one given the true tokens before it, so nothing needs to be decoded.
+    """
+    right, nats, tokens = 0, 0.0, 0
+    for chunk in sorted_batches([len(target) for target in targets], 128):
+        source, target = (pad([side[place] for place in chunk]) for side in (sources, targets))
+        logits, expected = model(source, target[:, :-1]), target[:, 1:]  # [batch, target, vocabulary]
+        counted = expected != PADDING_ID
+        chosen = logits.log_softmax(dim=-1).gather(2, expected.unsqueeze(2)).squeeze(2)
+        nats, tokens = nats - float((chosen * counted).sum()), tokens + int(counted.sum())
+        logits[..., [PADDING_ID, UNKNOWN_ID, START_ID]] = -torch.inf  # never written
+        right += int(((logits.argmax(dim=-1) == expected) | ~counted).all(dim=1).sum())
+    return {"exact": right / len(sources), "validation_loss": nats / tokens}
+
+
+def time_steps(rounds: int = 6, steps: int = 20, name: str = "race-steps") -> None:
+    """Seconds a step of each arm of the race with its chosen recipe, alone, in alternating rounds."""
+    rows = []
+    for regime in ("short", "long"):
+        race = f"race-{regime}"
+        corpus, runners = Corpus(COMPARISONS[race]), {}
+        for label in RACE:
+            sizes, recipe = choose(race, label, corpus)
+            translator = corpus.translator(label, sizes, 0)
+            sources, targets = corpus.training
+            count = steps * recipe["batch"]
+            pairs = translation_batches(sources[:count], targets[:count], recipe["batch"], [0, 0])
+            optimizer = torch.optim.AdamW(translator.model.parameters(), lr=1e-4)
+            runners[label] = translator.model.train(), optimizer, pairs, recipe["batch"]
+        for number, (label, (model, optimizer, pairs, batch)) in itertools.product(
+            range(-1, rounds), runners.items()
+        ):
+            started, tokens = time.perf_counter(), 0
+            for pair in pairs:
+                loss, count = translation_loss(model, pair, 0.0)
+                optimizer.zero_grad()
+                loss.backward()
+                torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+                optimizer.step()
+                tokens += count
+            seconds = (time.perf_counter() - started) / len(pairs)
+            if number >= 0:  # the first round warms up
+                row = {"regime": regime, "arm": label, "batch": batch, "round": number}
+                row |= {"seconds_per_step": round(seconds, 5)}
+                row |= {"target_tokens_per_second": round(tokens / len(pairs) / seconds)}
+                rows.append(row | {"device": platform.machine(), "threads": torch.get_num_threads()})
+        print(
+            regime,
+            {
+                label: statistics.median(
+                    r["seconds_per_step"] for r in rows if r["arm"] == label and r["regime"] == regime
+                )
+                for label in RACE
+            },
+        )
+    path = loaders.RESULTS / f"{name}.csv"
+    pd.DataFrame(rows).to_csv(path, index=False, lineterminator="\n")

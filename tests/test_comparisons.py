@@ -1,0 +1,97 @@
+"""Are the arms of a comparison treated alike, and does it go on where it was stopped?"""
+
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+import torch
+
+from scripts.experiments import comparisons
+from utils import loaders
+from utils.scores import exact_share
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    comparison = replace(
+        comparisons.COMPARISONS["attention-comparison"],
+        ranges=((2, 24),),
+        steps=4,
+        part=2,
+        tuned=2,
+        sentences=300,
+        validated=30,
+        batches=(16, 32),
+    )
+    return comparison, comparisons.Corpus(comparison)
+
+
+@pytest.mark.parametrize("name", comparisons.COMPARISONS)
+def test_all_arms_have_as_many_parameters_within_two_percent(name, monkeypatch):
+    comparison = comparisons.COMPARISONS[name]
+    monkeypatch.setattr(comparisons, "write_phrases", lambda *_: iter([{"en": "a", "fr": "a", "de": "a"}]))
+    corpus = comparisons.Corpus(comparison)
+    counts = [
+        sum(weight.numel() for weight in corpus.translator(label, sizes, 0).model.parameters())
+        for label, arm in comparison.arms.items()
+        for sizes in (arm.sizes, *arm.others)
+    ]
+    assert max(counts) / min(counts) < 1.02
+
+
+@pytest.mark.parametrize("name", comparisons.COMPARISONS)
+def test_all_arms_choose_from_grids_of_the_same_size(name):
+    arms = comparisons.COMPARISONS[name].arms.values()
+    assert len({(len(arm.rates), len(arm.warm_ups)) for arm in arms}) == 1
+    assert len({str(arm.sizes.get("bidirectional")) for arm in arms if "gru" in arm.model}) == 1
+
+
+def test_no_validation_sentence_is_trained_on(tiny):
+    _, corpus = tiny
+    trained = {tuple(ids) for ids in corpus.training[0]}
+    assert corpus.validation[0]
+    assert not trained & {tuple(ids) for ids in corpus.validation[0]}
+
+
+def test_validation_counts_what_greedy_decoding_gets_exactly_right(tiny):
+    _, corpus = tiny
+    translator = corpus.translator("with attention", {"embedding_size": 32, "hidden_size": 48}, 0)
+    pairs = [[side[:20] for side in part] for part in (corpus.training, corpus.training)]
+    corpus.training = pairs[0]
+    optimizer = torch.optim.AdamW(translator.model.parameters(), lr=0.01)
+    for _ in range(80):  # learns part of them by heart
+        for pair in comparisons.translation_batches(*corpus.training, 20, [0, 0]):
+            loss, _ = comparisons.translation_loss(translator.model, pair, 0.0)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    translator.model.eval()
+    found = comparisons.validate(translator.model, *corpus.training)
+    english, french = (
+        [tokenizer.decode(ids) for ids in side]
+        for tokenizer, side in zip(corpus.tokenizers.values(), corpus.training, strict=True)
+    )
+    texts = [translation.text for translation in translator.translate(english)]
+    assert found["exact"] == pytest.approx(exact_share(texts, french))
+    assert found["exact"] > 0
+
+
+def test_a_comparison_goes_on_where_it_was_stopped(tiny, tmp_path, monkeypatch):
+    comparison, _ = tiny
+    small = {"embedding_size": 8, "hidden_size": 8, "dropout": 0.0}
+    arms = {label: replace(arm, sizes=small) for label, arm in comparison.arms.items()}
+    monkeypatch.setattr(loaders, "RESULTS", tmp_path)
+    monkeypatch.setitem(comparisons.COMPARISONS, "tiny", replace(comparison, arms=arms))
+    monkeypatch.setattr(
+        comparisons,
+        "exact_by_length",
+        lambda *_, **__: pd.DataFrame([{"low": 2, "high": 24, "sentences": 1, "exact": 0.0, "bleu": 0.0}]),
+    )
+    comparisons.compare("tiny", seeds=(0,))
+    first = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    monkeypatch.setattr(comparisons.Corpus, "fit", None)  # nothing is trained a second time
+    comparisons.compare("tiny", seeds=(0,))
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == first
+    rows = pd.read_csv(tmp_path / "tiny-tuning.csv")
+    assert rows.groupby("arm").size().tolist() == [5, 5]  # four rates, and one more size of a batch
+    assert set(pd.read_csv(tmp_path / "tiny.csv")["arm"]) == set(arms)
