@@ -21,7 +21,7 @@ def tiny():
         tuned=2,
         sentences=300,
         validated=30,
-        batches=(16, 32),
+        batch=16,
     )
     return comparison, comparisons.Corpus(comparison)
 
@@ -34,7 +34,7 @@ def test_all_arms_have_as_many_parameters_within_two_percent(name, monkeypatch):
     counts = [
         sum(weight.numel() for weight in corpus.translator(label, sizes, 0).model.parameters())
         for label, arm in comparison.arms.items()
-        for sizes in (arm.sizes, *arm.others)
+        for sizes in (arm.sizes,)
     ]
     assert max(counts) / min(counts) < 1.02
 
@@ -42,7 +42,7 @@ def test_all_arms_have_as_many_parameters_within_two_percent(name, monkeypatch):
 @pytest.mark.parametrize("name", comparisons.COMPARISONS)
 def test_all_arms_choose_from_grids_of_the_same_size(name):
     arms = comparisons.COMPARISONS[name].arms.values()
-    assert len({(len(arm.rates), len(arm.warm_ups)) for arm in arms}) == 1
+    assert len({len(arm.rates) for arm in arms}) == 1
     assert len({str(arm.sizes.get("bidirectional")) for arm in arms if "gru" in arm.model}) == 1
 
 
@@ -93,5 +93,5 @@ def test_a_comparison_goes_on_where_it_was_stopped(tiny, tmp_path, monkeypatch):
     comparisons.compare("tiny", seeds=(0,))
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == first
     rows = pd.read_csv(tmp_path / "tiny-tuning.csv")
-    assert rows.groupby("arm").size().tolist() == [5, 5]  # four rates, and one more size of a batch
+    assert rows.groupby("arm").size().tolist() == [4, 4]  # four rates
     assert set(pd.read_csv(tmp_path / "tiny.csv")["arm"]) == set(arms)

@@ -24,12 +24,6 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 MEGABYTE = 10**6
 # Notebooks of the first edition, which printed booleans and had longer cells: a name leaves this list when
 # its notebook is rewritten, and then all rules hold for it.
-FIRST_EDITION = {
-    "01_encoder_decoder",
-    "02_attention",
-    "03_transfer_learning",
-    "04_gpt_and_bert",
-}
 every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
 
@@ -44,11 +38,6 @@ def code_cells(path):
 def cell_code(cell):
     """The Python of a cell, without IPython's own lines."""
     return "\n".join("" if line.startswith(("%", "!")) else line for line in cell.source.splitlines())
-
-
-def second_edition(path):
-    if path.stem in FIRST_EDITION:
-        pytest.skip("of the first edition, not yet rewritten")
 
 
 def tracked():
@@ -334,12 +323,11 @@ def test_outputs_are_compared(path):
 def test_cells_are_short(path):
     lengths = sorted(len(cell.source.splitlines()) for cell in code_cells(path))
     assert lengths[-1] <= 25
-    assert lengths[len(lengths) // 2] <= (12 if path.stem in FIRST_EDITION else 8)
+    assert lengths[len(lengths) // 2] <= 8
 
 
 @every_notebook
 def test_notebooks_are_short(path):
-    second_edition(path)
     cells = read(path).cells
     assert len(cells) <= 90
     assert sum(len(cell.source.split()) for cell in cells if cell.cell_type == "markdown") <= 4000
@@ -354,7 +342,6 @@ def printed(cell):
 
 @every_notebook
 def test_cells_print_results_and_no_booleans(path):
-    second_edition(path)
     found = [
         line
         for cell in code_cells(path)

@@ -3,9 +3,9 @@ import json
 import pytest
 
 from phrasebook import HELD_OUT
+from scripts.experiments.short_trainings import SHORT_TRAININGS, reversed_words, train_short
 from utils import short_trainings
 from utils.loaders import load_settings
-from utils.short_trainings import SHORT_TRAININGS, reversed_words, train_short
 
 SIZES = {
     "gru": {"embedding_size": 8, "hidden_size": 8, "dropout": 0.0},

@@ -155,7 +155,7 @@ def _adamw(groups, learning_rate):
         for decay, matrices in ((0.01, True), (0.0, False)):
             chosen = [parameter for parameter in parameters if (parameter.ndim > 1) == matrices]
             parts.append({"params": chosen, "weight_decay": decay} | common)
-    return torch.optim.AdamW(parts, lr=learning_rate)
+    return torch.optim.AdamW(parts, lr=learning_rate, fused=True)  # one kernel, a quarter of the time
 
 
 def translation_loss(model: nn.Module, batch: Any, label_smoothing: float = 0.1) -> tuple[Tensor, int]:

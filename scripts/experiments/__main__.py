@@ -6,6 +6,7 @@ from functools import partial
 
 from scripts.experiments.architectures import sweep_architectures
 from scripts.experiments.attention_scores import compare_scores
+from scripts.experiments.bottleneck import PAIRS, measure_bottleneck
 from scripts.experiments.cards import MEASUREMENTS
 from scripts.experiments.comparisons import COMPARISONS, compare, time_steps
 from scripts.experiments.imdb_sweep import sweep as sweep_imdb
@@ -20,6 +21,8 @@ EXPERIMENTS = {
     "architectures": sweep_architectures,
     "attention-scores": compare_scores,
     **{name: partial(compare, name) for name in COMPARISONS},
+    "attention-comparison": partial(compare, "attention-comparison", keep=PAIRS),
+    "bottleneck": measure_bottleneck,
     "race-steps": time_steps,
     "features-gpt-bert": compare_features,
     "fill-reviews": fill_reviews,

@@ -1,8 +1,8 @@
 """Comparisons of translators on phrasebook sentences, all else equal: notebook 02's attention and race.
 
-hello experiment attention-comparison | race-short | race-long: it goes on where it was stopped. For each
-arm the rate, the warm-up, and in the race depth and batch size, are chosen on validation sentences with a
-seed of their own; the test sentences are looked at once, at the end of each of five runs.
+hello experiment attention-comparison | race-long: it goes on where it was stopped. For each arm the rate is
+chosen on validation sentences with a seed of its own; the test sentences are looked at once, at the end of
+each of five runs.
 """
 
 import itertools
@@ -30,13 +30,11 @@ TUNING_SEED = 100
 
 @dataclass(frozen=True)
 class Arm:
-    """A model, and the grid from which its recipe is chosen."""
+    """A model, and the rates from which one is chosen."""
 
     model: str
     sizes: dict
     rates: tuple[float, ...]
-    warm_ups: tuple[int, ...] = (400,)
-    others: tuple[dict, ...] = ()  # other sizes with as many parameters, tried with the best rate
 
 
 @dataclass(frozen=True)
@@ -51,7 +49,8 @@ class Comparison:
     part: int  # steps between two looks at the validation sentences
     patience: int  # parts without improvement after which a training ends
     tuned: int  # steps of each training in the grid
-    batches: tuple[int, ...] = (32,)  # sizes that are tried
+    warm_up: int = 400
+    batch: int = 32
     theme: str = "agreements"
     languages: tuple[str, str] = ("en", "fr")
     sentences: int = 48_000
@@ -61,15 +60,11 @@ class Comparison:
 
 RECURRENT = {"embedding_size": 128, "dropout": 0.0}
 TRANSFORMER = {"width": 128, "heads": 4, "layers": 2, "feed_forward_size": 256, "dropout": 0.0}
-DEEPER = {"width": 112, "heads": 4, "layers": 3, "feed_forward_size": 176, "dropout": 0.0}
 RACE = {
     "GRU with attention": Arm(
-        "gru-attention",
-        RECURRENT | {"hidden_size": 204, "bidirectional": True},
-        (0.002, 0.004, 0.008),
-        (400, 100),
+        "gru-attention", RECURRENT | {"hidden_size": 204, "bidirectional": True}, (0.002, 0.004, 0.008)
     ),
-    "Transformer": Arm("transformer", TRANSFORMER, (0.001, 0.002, 0.004), (400, 100), (DEEPER,)),
+    "Transformer": Arm("transformer", TRANSFORMER, (0.001, 0.002, 0.004)),
 }
 PLAIN = RECURRENT | {"bidirectional": False}
 COMPARISONS = {
@@ -88,8 +83,7 @@ COMPARISONS = {
         patience=6,
         tuned=1500,
     ),
-    "race-long": Comparison(RACE, 16, 40, ((16, 24), (25, 32), (33, 40)), 2000, 100, 6, 500, (32, 64)),
-    "race-short": Comparison(RACE, 2, 12, ((2, 6), (7, 12)), 2000, 100, 6, 500, (32, 64)),
+    "race-long": Comparison(RACE, 16, 40, ((16, 24), (25, 32), (33, 40)), 1200, 100, 6, 400, averaging=0.99),
 }
 
 
@@ -136,36 +130,20 @@ def compare(name: str, seeds=loaders.SEEDS, keep: Path | None = None) -> None:
 
 def choose(name, label, corpus):
     """The sizes and the recipe that are best on the validation sentences after a short training."""
-    arm, tried = corpus.comparison.arms[label], {}
-
-    def attempt(sizes, recipe):
-        key = {"arm": label} | recipe | {"sizes": str(sizes)}
+    comparison, tried = corpus.comparison, []
+    arm = comparison.arms[label]
+    for rate in arm.rates:
+        recipe = {"rate": rate, "warm_up": comparison.warm_up, "batch": comparison.batch}
+        key = {"arm": label} | recipe | {"sizes": str(arm.sizes)}
         row = found(f"{name}-tuning", key)
         if row is None:
-            translator = corpus.translator(label, sizes, TUNING_SEED)
-            history = corpus.fit(translator, recipe, TUNING_SEED, corpus.comparison.tuned)
-            best = history.loc[history["exact"].idxmax()]
+            translator = corpus.translator(label, arm.sizes, TUNING_SEED)
+            history = corpus.fit(translator, recipe, TUNING_SEED, comparison.tuned)
+            best = history.sort_values(["exact", "loss"], ascending=[False, True]).iloc[0]
             row = key | {"exact": best["exact"], "loss": best["loss"], "seconds": history["seconds"].max()}
             add_row(f"{name}-tuning", row)
-        tried[str(sizes), *recipe.values()] = (float(row["exact"]), -float(row["loss"])), sizes, recipe
-
-    def best():
-        return max(tried.values(), key=lambda entry: entry[0])[1:]
-
-    # One thing after another: the rates, then with the best of them warm-up, depth, size of a batch.
-    first, *batches = corpus.comparison.batches
-    for rate in arm.rates:
-        attempt(arm.sizes, {"rate": rate, "warm_up": arm.warm_ups[0], "batch": first})
-    sizes, recipe = best()
-    for warm_up in arm.warm_ups[1:]:
-        attempt(sizes, recipe | {"warm_up": warm_up})
-    sizes, recipe = best()
-    for sizes in arm.others:
-        attempt(sizes, recipe)
-    sizes, recipe = best()
-    for batch in batches:
-        attempt(sizes, recipe | {"batch": batch})
-    return best()
+        tried.append(((float(row["exact"]), -float(row["loss"])), recipe))
+    return arm.sizes, max(tried, key=lambda entry: entry[0])[1]
 
 
 class Corpus:
@@ -249,8 +227,8 @@ def validate(model, sources, targets) -> dict[str, float]:
 def time_steps(rounds: int = 6, steps: int = 20, name: str = "race-steps") -> None:
     """Seconds a step of each arm of the race with its chosen recipe, alone, in alternating rounds."""
     rows = []
-    for regime in ("short", "long"):
-        race = f"race-{regime}"
+    for race in (name for name in COMPARISONS if name.startswith("race-")):
+        regime = race.removeprefix("race-")
         corpus, runners = Corpus(COMPARISONS[race]), {}
         for label in RACE:
             sizes, recipe = choose(race, label, corpus)

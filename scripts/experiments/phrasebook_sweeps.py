@@ -8,10 +8,10 @@ import itertools
 import pandas as pd
 
 from phrasebook import HELD_OUT
+from scripts.experiments.short_trainings import SHORT_TRAININGS, reversed_words, train_short
 from scripts.tables import write_rows, write_settings
 from utils.loaders import LENGTH_RANGES, SEEDS
 from utils.scores import exact_by_length
-from utils.short_trainings import SHORT_TRAININGS, reversed_words, train_short
 
 # The arms of each sweep: its short training, and what is done to an English sentence before it is read.
 SWEEPS = {

@@ -1,4 +1,4 @@
-"""Trainings short enough to be watched: half a minute each on two cores."""
+"""Trainings short enough to be watched, half a minute each, which the sweeps repeat with several seeds."""
 
 from dataclasses import dataclass
 from typing import Any
