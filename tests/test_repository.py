@@ -22,8 +22,6 @@ ROOT = Path(__file__).parents[1]
 OURS = ("utils", "phrasebook", "scripts")
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 MEGABYTE = 10**6
-# Notebooks of the first edition, which printed booleans and had longer cells: a name leaves this list when
-# its notebook is rewritten, and then all rules hold for it.
 every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
 

@@ -25,11 +25,13 @@ WORDS, PROBED, TRANSLATED = 22, 4000, 300
 def places_right(row: dict, text: str, language: str) -> dict[int, bool]:
     """For each linked source word, whether the translation has all target words that belong to it."""
     left, target, right = Counter(text.split()), row[language].split(), {}
-    for link in row[f"links_en_{language}"].split():
-        source, place = map(int, link.split("-"))
-        found = left[target[place]] > 0
-        left[target[place]] -= found
-        right[source] = right.get(source, True) and found
+    links = [tuple(map(int, link.split("-"))) for link in row[f"links_en_{language}"].split()]
+    found = {}
+    for place in sorted({place for _, place in links}):  # a written word counts for one of the places
+        found[place] = left[target[place]] > 0
+        left[target[place]] -= found[place]
+    for source, place in links:
+        right[source] = right.get(source, True) and found[place]
     return right
 
 
