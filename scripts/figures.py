@@ -59,25 +59,25 @@ def draw_rnn():
 
 def draw_encoder_decoder():
     """Figure 1-3: the pair of recurrent networks on the German example."""
-    page = Diagram(77.2, 28.5, "One vector carries the whole sentence across")
-    vector = page.stack(39, 13.5, 6, 1.5, 1.1, "highlight", (0, 1.1), fill=0.55)
-    page.label(39, 21, "last\nhidden\nstate")
+    page = Diagram(72.8, 28.5, "One vector carries the whole sentence across")
+    vector = page.stack(36.4, 13.5, 6, 1.5, 1.1, "highlight", (0, 1.1), fill=0.55)
+    page.label(36.4, 21, "last\nhidden\nstate")
     sides = (
         (0.6, "encoder", [*_ENGLISH, "</s>"], "reads the source, word by word"),
-        (42.6, "decoder", ["<s>", *_GERMAN], "gets the vector at every step"),
+        (39.2, "decoder", ["<s>", *_GERMAN], "gets the vector at every step"),
     )
     for left, part, words, caption in sides:
-        page.frame(left, 8.2, left + (34.6 if part == "encoder" else 33.8), 17.3, part)
+        page.frame(left, 8.2, left + 33, 17.3, part)
         _name(page, left + 0.6, 1.8, part, caption)
         before = vector if part == "decoder" else None
         for number, word in enumerate(words):
-            cell = page.box(left + 4.4 + 6.7 * number, 13.5, 4.4, 4.4, "RNN", part)
+            cell = page.box(left + 4.4 + 6.3 * number, 13.5, 4.4, 4.4, "RNN", part)
             if before:
                 page.arrow(before, cell, color=part)
             if part == "decoder":
                 page.arrow(cell, page.token(cell.x, 21, [*_GERMAN, "</s>"][number]))
                 below = cell.x - 1.2
-                stops = (39, vector.bottom - 0.3), (39, 9.2), (below, 9.2), (below, cell.bottom - 0.3)
+                stops = (36.4, vector.bottom - 0.3), (36.4, 9.2), (below, 9.2), (below, cell.bottom - 0.3)
                 page.arrow(*stops, color="highlight")
             token = page.token(cell.x, 5.4, word)
             x = cell.x + (0.6 if part == "decoder" else 0)  # beside the vector's arrow
