@@ -42,9 +42,10 @@ class MaskedStack(MaskedLanguageModel):
         )
         self.tokenizer = PreTrainedTokenizerFast(tokenizer_object=tokenizer, mask_token=MASK, **signs)
 
-    def logits_at(self, inputs: Tensor, selected: Tensor) -> Tensor:
+    @torch.no_grad()
+    def log_probabilities_at(self, inputs: Tensor, selected: Tensor) -> Tensor:
         """As those of a ``MaskedLanguageModel``."""
-        return self.model(inputs, selected)
+        return self.model.eval()(inputs, selected).float().log_softmax(dim=-1)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write a checkpoint that ``load_masked`` reads."""
@@ -178,7 +179,10 @@ def fit_masked_language_model(
 
     def loss(_, batch):  # trained in one process: the network is the model's own
         tokens, inputs, selected = batch
-        logits = masked.logits_at(inputs, selected)  # [selected tokens, vocabulary]
+        if isinstance(masked, MaskedStack):
+            logits = masked.model(inputs, selected)  # [selected tokens, vocabulary]
+        else:  # no window is padded
+            logits = masked.model.cls(masked.model.bert(inputs).last_hidden_state[selected])
         return masked_language_model_loss(logits, tokens, selected), tokens.numel()
 
     def validate(_):

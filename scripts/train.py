@@ -144,13 +144,17 @@ def report_of(trained: Any, settings: Training, history: list[dict], monitor: st
 
 def save(trained: Any, output: Path, report: dict[str, Any]) -> None:
     """Write a checkpoint and, beside it, how it was trained."""
+    from utils.pretrained import save_checkpoint
+
     trained.model = trained.model.cpu()
     if type(trained.model).__name__ == "BertForMaskedLM":
         from scripts.masked_model import save_changes
 
         save_changes(trained, output)
-    else:
+    elif hasattr(trained, "save_pretrained"):
         trained.save_pretrained(output)
+    else:
+        save_checkpoint(output, trained.model, {"tokenizer": trained.tokenizer})
     text = json.dumps(report, indent=1, ensure_ascii=False)
     (output / "training.json").write_text(text + "\n", encoding="utf-8")
 

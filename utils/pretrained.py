@@ -12,7 +12,6 @@ CHECKPOINTS = ROOT / "data" / "checkpoints"
 CACHE = ROOT / ".cache"  # what can be made anew; ignored by git
 CHECKSUM_FILE = "SHA256SUMS"
 
-
 # Models that come as registry packages: the name there, the file of the weights, their SHA-256.
 PACKAGES = {
     "minilm": (

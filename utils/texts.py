@@ -11,7 +11,7 @@ from torch import Tensor
 
 from utils.inputs import check_count, load_tokenizer, pad, sorted_batches
 from utils.models.language_models import RecurrentLanguageModel
-from utils.pretrained import load_network, open_checkpoint, package_file, save_checkpoint
+from utils.pretrained import load_network, open_checkpoint, package_file
 from utils.tokens import encode_texts
 from utils.vocabulary import END_ID, MASK, PADDING_ID, START_ID, UNKNOWN_ID, WORD_SIGN
 
@@ -79,10 +79,6 @@ class LanguageModel:
         logits, state = self.model(torch.tensor([ids if state is None else ids[-1:]]), state)
         return logits[0, -1], state
 
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write a checkpoint that ``load_language_model`` reads."""
-        save_checkpoint(folder, self.model, {"tokenizer": self.tokenizer})
-
 
 def load_language_model(name: str | Path, **overrides: Any) -> LanguageModel:
     """Load a recurrent language model, which ``find_folder`` finds, in evaluation mode.
@@ -110,23 +106,19 @@ class MaskedLanguageModel:
                 raise ValueError(f"text {position} has the control token {found[0]}; only {MASK} may be used")
         return ids
 
-    def logits_at(self, inputs: Tensor, selected: Tensor) -> Tensor:
-        """Logits [selected places, vocabulary_size] of what stands where ``selected`` is True.
-
-        The inputs are token ids [batch, time], with ``[MASK]`` where the model shall guess; a text that is
-        too long for it is a ValueError.
-        """
-        length = inputs.size(1)
-        if length > self.max_length:
-            raise ValueError(f"a text has {length} tokens, but the model's places end at {self.max_length}")
-        there = (inputs != self.tokenizer.pad_token_id).long()
-        return self.model.cls(self.model.bert(inputs, attention_mask=there).last_hidden_state[selected])
-
     @torch.no_grad()
     def log_probabilities_at(self, inputs: Tensor, selected: Tensor) -> Tensor:
-        """Log-probabilities in place of ``logits_at``, in nats, in evaluation mode."""
+        """Log-probabilities [selected places, vocabulary_size] of what stands at the selected places.
+
+        The inputs are token ids [batch, time], with ``[MASK]`` where the model shall guess, and True is
+        selected. A text that is too long is a ValueError.
+        """
         self.model.eval()
-        return self.logits_at(inputs, selected).float().log_softmax(dim=-1)
+        if inputs.size(1) > self.max_length:
+            raise ValueError(f"{inputs.size(1)} tokens are too many: the places end at {self.max_length}")
+        there = (inputs != self.tokenizer.pad_token_id).long()
+        states = self.model.bert(inputs, attention_mask=there).last_hidden_state[selected]
+        return self.model.cls(states).float().log_softmax(dim=-1)
 
     def fill(self, text: str, count: int = 5) -> list[list[tuple[str, float]]]:
         """For each ``[MASK]`` of a text the likeliest pairs ``(word, probability)``, as if others stayed."""

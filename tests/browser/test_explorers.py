@@ -9,8 +9,9 @@ import nbformat
 import pytest
 
 from phrasebook import load_phrasebook
-from scripts.pages import page
+from scripts.pages import page as page_of
 from scripts.site_translator import NAME, write_translator
+from tests.browser.conftest import NOTEBOOKS, ROOT
 from tests.browser.test_laboratory import NOT_OURS
 from tests.explorer_examples import KINDS, TARGET, TEXT, example
 
@@ -23,7 +24,7 @@ def pages(tmp_path_factory):
         output = nbformat.v4.new_output("display_data", example(kind)._repr_mimebundle_())
         cell = nbformat.v4.new_code_cell("example()", outputs=[output], execution_count=1)
         (folder / f"{kind}.html").write_text(
-            page(nbformat.v4.new_notebook(cells=[cell]), kind), encoding="utf-8"
+            page_of(nbformat.v4.new_notebook(cells=[cell]), kind), encoding="utf-8"
         )
     return folder
 
@@ -265,6 +266,67 @@ def test_jupyterlab_runs_them_keeps_its_cells_and_takes_texts(notebook, visit):
         box.press("Enter")
         page.get_by_text(expected).last.wait_for(timeout=10_000)
     assert [error for error in visit.errors if not any(name in error for name in NOT_OURS)] == []
+    assert visit.left == []
+
+
+def places_of_explorers(name):
+    """The kinds of the explorers that a notebook shows, by the number of their cell."""
+    found = {}
+    for place, cell in enumerate(nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4).cells):
+        for output in cell.get("outputs", []):
+            markup = "".join(output.get("data", {}).get("text/html", ""))
+            if kind := re.search(r"""data-explorer='{"kind":"(\w+)""", markup):
+                found[place] = kind[1]
+    return found
+
+
+EXPLORING = [name for name in NOTEBOOKS if places_of_explorers(name)]
+
+
+def try_keys(page, explorer, unharmed):
+    """Go to what can have the focus (the first, the last, and some between), and press keys there."""
+    for part in range(6):  # what can have the focus changes with the keys
+        items = explorer.locator("[tabindex='0'], button:enabled, input")
+        items.nth(part * (items.count() - 1) // 5).focus()
+        for key in ("d", "d", "x", "a", "0", "0", "ArrowRight", "End", "Home"):
+            page.keyboard.press(key)
+        assert unharmed()
+
+
+@pytest.mark.parametrize("name", EXPLORING)
+def test_a_trusted_notebook_is_alive_before_it_runs(laboratory, visit, name):
+    page, places = visit.page, places_of_explorers(name)
+    page.goto(f"{laboratory('.')}/lab/tree/notebooks/{name}.ipynb?reset")
+    page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
+    ready = "window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'"
+    page.wait_for_function(ready, timeout=60_000)
+    page.evaluate("() => { window.jupyterapp.commands.execute('notebook:trust'); }")
+    page.locator(".jp-Dialog .jp-mod-accept").click()
+    count = "() => window.jupyterapp.shell.currentWidget.content.widgets.length"
+    before = page.evaluate(count)
+    for place in places:
+        page.evaluate(f"() => window.jupyterapp.shell.currentWidget.content.scrollToItem({place}, 'start')")
+        cell = page.locator(f".jp-Cell[data-windowed-list-index='{place}']")
+        explorer = cell.locator(".explorer.on")
+        explorer.locator("output", has_text=re.compile(".")).wait_for(timeout=20_000)
+        try_keys(page, explorer, lambda: page.evaluate(count) == before)
+    assert [error for error in visit.errors if not any(name in error for name in NOT_OURS)] == []
+    assert visit.left == []
+
+
+@pytest.mark.parametrize("name", EXPLORING)
+def test_the_exported_notebook_is_alive(tmp_path, visit, name):
+    path = tmp_path / f"{name}.html"
+    notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
+    path.write_text(page_of(notebook, name), encoding="utf-8")
+    visit.page.goto(f"file://{path}")
+    explorers = visit.page.locator(".explorer.on")
+    assert explorers.count() == len(places_of_explorers(name))
+    for explorer in explorers.all():
+        before = said(explorer)
+        assert before
+        try_keys(visit.page, explorer, lambda: explorers.count() == len(places_of_explorers(name)))
+    assert visit.errors == []
     assert visit.left == []
 
 

@@ -1,5 +1,5 @@
 // A root beside the script, its numbers in an attribute; no id, no library.
-// explorers.py sends what is common, the view of one kind, and the end.
+// explorers.py sends what is common, one view, and the end.
 (script => {
 	const root = script.parentNode.querySelector(".explorer:not(.on)");
 	if (!root) return;
@@ -136,6 +136,7 @@
 		function choose(kind) {
 			const map = data.maps[kind], below = told[map.rows], above = told[map.columns], width = above.words.length;
 			const all = rows(unpack(map.weights), width * below.words.length).map(flat => rows(flat, width));
+			if (!all[head]) head = 0;
 			if (at < 0 || at >= below.words.length) at = Math.floor(below.words.length / 2);
 			const lines = [{ name: "looked at", words: above.words }, { name: "looks", words: below.words }];
 			const view = pair(lines, { weights: all[head], at, pick: index => { at = index; }, fade: map.masked && [" masked", ""] });
@@ -144,7 +145,7 @@
 				return put(el("span", "thumb", pixels(matrix, "", (weight, y, x) =>
 					map.masked && x > y ? `rgba(136,136,136,${0.2 + 0.25 * ((x + y) % 2)})` : `rgba(190,80,145,${weight ** 0.7})`)), { title });
 			});
-			thumbs.style.gridTemplateColumns = `repeat(${map.heads + 1}, auto)`;
+			thumbs.style.gridTemplateColumns = `auto repeat(${map.heads}, minmax(0, 56px))`;
 			thumbs.replaceChildren(...items.flatMap((item, i) => i % map.heads ? [item] : [el("b", "", `layer ${i / map.heads + 1}`), item]));
 			choice(items, "layer and head", index => { head = index; view.draw(all[head]); }, head);
 			place.replaceChildren(view.area, el("small", "", map.masked ? "Hatched: hidden by the mask." : ""));

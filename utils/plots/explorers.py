@@ -145,7 +145,7 @@ def explore_heads(
         maps: for each kind ("encoder", "decoder" or "cross") a list over layers of weights
             [heads, queries, keys], or [1, heads, queries, keys] as ``attention_maps`` gives them.
         tokens: the pieces of the "encoder" and of the "decoder", or of the one that there is.
-        start: layer and head to begin with, from 0.
+        start: layer and head to begin with, from 0, of the first kind.
     """
     shown, tips, sides = [], {}, list(tokens)
     for kind, layers in maps.items():
@@ -158,7 +158,7 @@ def explore_heads(
         masked = asking == asked and expected[0] > 1 and not numpy.triu(matrices, 1).any()
         entry = {"kind": kind, "rows": sides.index(asking), "columns": sides.index(asked), "masked": masked}
         shown.append({**entry, "heads": matrices.shape[1], "weights": _pack(matrices)})
-        tips[asking] = _tips(_bare(tokens[asked]), matrices[tuple(start)])
+        tips[asking] = _tips(_bare(tokens[asked]), matrices[tuple(start) if len(shown) == 1 else (0, 0)])
     if not shown:
         raise ValueError("there are no maps to explore")
     data = {"maps": shown, "start": start[0] * shown[0]["heads"] + start[1]}
