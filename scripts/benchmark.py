@@ -1,18 +1,21 @@
-"""How fast is it? Training and decoding of the translators of captions.
+"""How fast is it? Training and decoding of the translators of captions, beside `transformers`.
 
 hello benchmark
 
-For the two translators with attention that were trained on Multi30k, it prints how many target tokens a
-training step works off in a second, the share of the machine's matrix-product rate that it puts to use,
-and the seconds that greedy decoding of the 1,000 test captions takes.
+For the translators with attention that were trained on Multi30k, and for a `MarianMTModel` of the same size
+as the Transformer, it prints how many target tokens a training step works off in a second, the share of the
+machine's matrix-product rate that useful operations reach, and the seconds that greedy decoding of the 1,000
+test captions takes. All take turns, round after round, so that whatever else the machine does slows all.
 """
 
 import argparse
 import copy
-import itertools
+import datetime
 import json
 import platform
+import statistics
 import sys
+import time
 from functools import partial
 from pathlib import Path
 
@@ -21,11 +24,12 @@ from torch.utils.benchmark import Timer
 
 from scripts.corpora import load_multi30k
 from utils.models.transformer import TransformerTranslationModel
-from utils.tokens import PADDING_ID, check_count, translation_batches
+from utils.tokens import END_ID, PADDING_ID, START_ID, check_count, pad, sorted_batches, translation_batches
 from utils.training import translation_loss
 from utils.translator import load_translator
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+MARIAN = "MarianMTModel of the same size"
 
 
 def median_seconds(function, seconds=0.2):
@@ -34,47 +38,94 @@ def median_seconds(function, seconds=0.2):
     return timer.blocked_autorange(min_run_time=seconds).median
 
 
-def product_rate(sizes=(1024, 2048, 4096)):
-    """The best rate of square single-precision matrix products, in floating-point operations a second.
+def product_rate(precision=torch.float32, sizes=(1024, 2048, 4096)):
+    """The best rate of square matrix products, in floating-point operations a second.
 
     A product of two n × n matrices takes 2 n³ operations.
     """
     rates = []
     for size in sizes:
-        left, right = torch.randn(size, size), torch.randn(size, size)
+        left, right = (torch.randn(size, size).to(precision) for _ in range(2))
         rates.append(2 * size**3 / median_seconds(partial(torch.matmul, left, right)))
     return max(rates)
 
 
-def training_step(model, batches, precision=torch.float32):
-    """Time training steps over batches.
+def take_turns(functions, rounds):
+    """Call each function of a dictionary once in every round: the seconds of each, a list by name.
 
-    Args:
-        model: a translation model; its weights are changed.
-        batches: pairs of tensors of token ids, source and target.
-        precision: that of the products.
-
-    Returns:
-        ``{"seconds", "tokens_per_second", "operations_per_second"}``, with target tokens without padding,
-        and ``useful_operations``.
+    A first call of each, which makes what is kept for later, is not counted.
     """
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
+    seconds = {name: [] for name in functions}
+    for round_ in range(rounds + 1):
+        for name, function in functions.items():
+            started = time.perf_counter()
+            function()
+            if round_:
+                seconds[name].append(time.perf_counter() - started)
+    return seconds
+
+
+def marian(model):
+    """An untrained `MarianMTModel` with as many layers, heads, units, tokens and dropped units as ours."""
+    from transformers import MarianConfig, MarianMTModel  # imported here, because they take long
+
+    layer, target = model.decoder[0], model.target_embedding
+    source = target if model.source_embedding is None else model.source_embedding
+    sides = {}
+    for side in ("encoder", "decoder"):
+        sides[f"{side}_layers"] = len(model.decoder)
+        sides[f"{side}_attention_heads"] = layer.self_attention.heads
+        sides[f"{side}_ffn_dim"] = layer.expand.out_features
+    config = MarianConfig(
+        vocab_size=source.num_embeddings,
+        decoder_vocab_size=target.num_embeddings,
+        share_encoder_decoder_embeddings=source is target,
+        d_model=target.embedding_dim,
+        dropout=layer.dropout.p,
+        activation_dropout=layer.dropout.p,
+        activation_function="relu",
+        scale_embedding=True,
+        max_position_embeddings=256,
+        pad_token_id=PADDING_ID,
+        bos_token_id=START_ID,
+        eos_token_id=END_ID,
+        decoder_start_token_id=START_ID,
+        forced_eos_token_id=None,
+        **sides,
+    )
+    return MarianMTModel(config)
+
+
+def batch_loss(model, batch):
+    """The loss that is trained: ours, or the one that `transformers` computes itself."""
+    if hasattr(model, "encode"):
+        return translation_loss(model, batch)[0]
+    source, target = batch
+    labels = target[:, 1:].masked_fill(target[:, 1:] == PADDING_ID, -100)  # -100 is not counted
+    mask = source != PADDING_ID
+    found = model(source, mask, decoder_input_ids=target[:, :-1], labels=labels, use_cache=False)
+    return found.loss
+
+
+def training_steps(model, batches, precision=torch.float32):
+    """A function that trains a model on all batches once: source and target ids; it changes the weights."""
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
     model.train()
-    tokens = sum(int((target[:, 1:] != PADDING_ID).sum()) for _, target in batches)
 
     def run():
         for batch in batches:
             with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == torch.bfloat16):
-                loss, _ = translation_loss(model, batch)
+                loss = batch_loss(model, batch)
             loss.backward()
             optimizer.step()
             optimizer.zero_grad()
 
-    seconds = median_seconds(run)
-    rates = {"seconds": seconds, "tokens_per_second": tokens / seconds, "operations_per_second": None}
-    if isinstance(model, TransformerTranslationModel):
-        rates["operations_per_second"] = sum(useful_operations(model, *batch) for batch in batches) / seconds
-    return rates
+    return run
+
+
+def target_tokens(batches):
+    """The tokens that a decoder learns to write in batches, without padding and ``<s>``."""
+    return sum(int((target[:, 1:] != PADDING_ID).sum()) for _, target in batches)
 
 
 def useful_operations(model, source, target):
@@ -97,11 +148,104 @@ def useful_operations(model, source, target):
     return 3 * int((2 * weights + 4 * width * looks).sum())
 
 
+FORMULA = "3 · (2 · weights · tokens + 4 · width · tokens looked at), no padding"
+
+
+def generation(model, translator, sentences, batch_size):
+    """A function that lets `transformers` write as many tokens as a translator needs, in the same batches.
+
+    Its model is untrained and would not end: in each batch it writes as many tokens as the longest
+    translation of the batch has. It gets the tokens of the sources ready made, and gives back ids alone.
+    """
+    lengths = [len(found.target_tokens) for found in translator.translate(sentences, batch_size=batch_size)]
+    ids = [encoding.ids[1:] for encoding in translator.source_tokenizer.encode_batch(sentences)]
+    work = []
+    for chunk in sorted_batches([len(one) for one in ids], batch_size):
+        source, longest = pad([ids[i] for i in chunk]), max(lengths[i] for i in chunk)
+        options = {"max_new_tokens": longest, "min_new_tokens": longest, "num_beams": 1, "do_sample": False}
+        work.append((source, {"attention_mask": source != PADDING_ID, **options}))
+
+    def run():
+        model.eval()
+        for source, options in work:
+            with torch.no_grad():
+                model.generate(source, **options)
+
+    return run
+
+
+def compared(seconds, name, other=MARIAN):
+    """How many times as fast as another one, round by round: the median and the range, as text."""
+    ratios = [theirs / ours for ours, theirs in zip(seconds[name], seconds[other], strict=True)]
+    return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+
+
+def measure(translators, batches, captions, rounds, batch_size):
+    """The report: of training steps in both precisions, and of greedy decoding."""
+    today, machine = datetime.date.today(), f"{platform.machine()}, {torch.get_num_threads()} threads"
+    report = {"machine": f"{processor()}, {machine}", "day": str(today), "rounds": rounds, "steps": []}
+    first = next((name for name in translators if counts(translators[name].model)), None)
+    for precision, kind in PRECISIONS.items():
+        models = {name: copy.deepcopy(translator.model) for name, translator in translators.items()}
+        if first:
+            models[MARIAN] = marian(models[first])
+        peak = product_rate(kind)
+        title = "single precision" if kind == torch.float32 else precision
+        report[f"matrix product, {title}, GFLOP/s"] = round(peak / 1e9, 1)
+        functions = {
+            name: training_steps(model, batches[first if name == MARIAN else name], kind)
+            for name, model in models.items()
+        }
+        seconds = take_turns(functions, rounds)
+        for name in models:
+            ours = first if name == MARIAN else name
+            median, step = statistics.median(seconds[name]), {"checkpoint": name, "precision": precision}
+            step["target tokens/s"] = round(target_tokens(batches[ours]) / median)
+            if counts(translators[ours].model):
+                operations = sum(useful_operations(models[ours], *batch) for batch in batches[ours])
+                step["useful GFLOP/s"] = round(operations / median / 1e9, 1)
+                step["share of the product"] = round(operations / median / peak, 3)
+                step["formula"] = FORMULA
+            if name == first:
+                step[f"times {MARIAN}"] = compared(seconds, name)
+            report["steps"].append(step)
+    decoders = {
+        name: partial(translator.translate, captions, batch_size=batch_size)
+        for name, translator in translators.items()
+    }
+    if first:
+        library = generation(marian(translators[first].model), translators[first], captions, batch_size)
+        decoders |= {MARIAN: library}
+    seconds = take_turns(decoders, rounds)
+    for name, found in seconds.items():
+        title = f"seconds for {len(captions):,} captions, greedy, {name}"
+        report[title] = round(statistics.median(found), 2)
+    if first:
+        report[f"greedy, {first}, times {MARIAN}"] = compared(seconds, first)
+    return report
+
+
+def counts(model):
+    """Whether ``useful_operations`` knows a model, and `transformers` has one of its kind."""
+    return isinstance(model, TransformerTranslationModel)
+
+
+def processor():
+    """The name of the processor, if the system tells."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or "unknown processor"
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else "unknown processor"
+
+
 def main(arguments=None):
     """The command ``hello benchmark``: prints JSON."""
     parser = argparse.ArgumentParser(prog="hello benchmark", description="Measure speed on this machine.")
     parser.add_argument("--batches", type=int, default=20, help="training batches to time (default 20)")
     parser.add_argument("--batch-size", type=int, default=64, help="caption pairs in a batch (default 64)")
+    parser.add_argument("--rounds", type=int, default=6, help="rounds in which all take turns (default 6)")
     parser.add_argument(
         "--checkpoints",
         nargs="+",
@@ -110,26 +254,16 @@ def main(arguments=None):
     )
     parser.add_argument("--output", help="a JSON file that gets the measurements as well")
     options = parser.parse_args(arguments)
-    check_count("--batches", options.batches)
-    check_count("--batch-size", options.batch_size)
+    for name in ("batches", "batch_size", "rounds"):
+        check_count(f"--{name.replace('_', '-')}", getattr(options, name))
     corpus = load_multi30k("en", "fr")
     translators = {name: load_translator(name) for name in options.checkpoints}
-    rate = product_rate()
-    report = {"machine": f"{platform.machine()}, {torch.get_num_threads()} threads"}
-    report |= {"matrix product, single precision, GFLOP/s": round(rate / 1e9, 1), "steps": []}
-    for (precision, kind), (name, translator) in itertools.product(PRECISIONS.items(), translators.items()):
-        batches = caption_batches(translator, corpus["train"], options.batch_size)[: options.batches]
-        measured = training_step(copy.deepcopy(translator.model), batches, kind)
-        step = {"checkpoint": name, "precision": precision}
-        step["target tokens/s"] = round(measured["tokens_per_second"])
-        if measured["operations_per_second"]:
-            step["GFLOP/s"] = round(measured["operations_per_second"] / 1e9, 1)
-            step["share of the product"] = round(measured["operations_per_second"] / rate, 3)
-        report["steps"].append(step)
+    batches = {
+        name: caption_batches(translator, corpus["train"], options.batch_size)[: options.batches]
+        for name, translator in translators.items()
+    }
     captions = list(corpus["test"]["en"])
-    for name, translator in translators.items():
-        seconds = median_seconds(partial(translator.translate, captions))
-        report[f"seconds for {len(captions):,} captions, greedy, {name}"] = round(seconds, 1)
+    report = measure(translators, batches, captions, options.rounds, options.batch_size)
     text = json.dumps(report, indent=1, ensure_ascii=False)
     print(text)
     if options.output:

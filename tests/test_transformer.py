@@ -172,7 +172,7 @@ def test_teacher_forcing_equals_decoding_with_kept_keys():
         step_logits, state, step_weights = model.step(TARGET[:, t], state, memory)
         assert torch.allclose(step_logits, logits[:, t], atol=1e-5)
         assert torch.allclose(step_weights, weights[:, t], atol=1e-6)
-        assert state[1, "values"].size(2) == t + 1
+        assert state[1, 1].size(2) == t + 1
 
 
 def test_without_positions_the_order_of_the_words_is_lost():

@@ -171,47 +171,56 @@ def beam_search(
     """For each source [batch, source] the best target: ids, score, and weights [target, source] or None.
 
     Each step keeps the ``beam_size`` candidates with the highest mean log-probability per token; 1 is greedy
-    search. A target may be twice as long as its source, and ten pieces more.
+    search. A target may be twice as long as its source, and ten pieces more. Finished ones leave the batch.
     """
-    batch, rows = source.size(0), source.size(0) * beam_size
     lengths = (source != PADDING_ID).sum(dim=1)  # [batch]
+    limits = (2 * lengths + 10).repeat_interleave(beam_size)  # [rows], beam_size of them for a sentence
     memory = {k: v.repeat_interleave(beam_size, dim=0) for k, v in model.encode(source).items()}
     state = model.start(memory)
-    limits = (2 * lengths + 10).repeat_interleave(beam_size)  # [rows]
-    token = torch.full((rows,), START_ID, device=source.device)
-    tokens = torch.empty((rows, 0), dtype=torch.long, device=source.device)
-    totals = torch.full((rows,), -torch.inf, device=source.device)  # sums of log-probabilities
+    token = torch.full_like(limits, START_ID)
+    tokens = token.new_empty(len(token), 0)
+    totals = torch.full(limits.shape, -torch.inf, device=source.device)  # sums of log-probabilities
     totals[::beam_size] = 0.0  # at first all candidates are the same: only one of them counts
-    counts = torch.zeros(rows, device=source.device)
-    finished = torch.zeros(rows, dtype=torch.bool, device=source.device)
-    offsets = torch.arange(0, rows, beam_size, device=source.device).repeat_interleave(beam_size)
+    counts = torch.zeros_like(totals)
     attention = []  # the weights [rows, source] of each step
-    while not finished.all():
+    results, places = {}, list(range(len(source)))  # the place of each sentence that is still in the batch
+    while True:
+        finished = (token == END_ID) | (token == PADDING_ID) | (counts >= limits)
+        done = finished.view(-1, beam_size).all(dim=1)  # [batch]
+        if done.sum() > len(done) / 8:  # sentences that are done make room
+            seen = torch.stack(attention, dim=1) if attention else None  # [rows, steps, source]
+            for row in done.nonzero().flatten().tolist():
+                winner, length = row * beam_size, int(counts[row * beam_size])  # candidates are sorted
+                weights = None if seen is None else seen[winner, :length, : int(lengths[places[row]])].cpu()
+                score = (totals[winner] / counts[winner]).item()
+                results[places[row]] = tokens[winner, :length].tolist(), score, weights
+            if done.all():
+                return [results[place] for place in range(len(source))]
+            places = [place for place, ended in zip(places, done.tolist(), strict=True) if not ended]
+            stay = (~done).repeat_interleave(beam_size)
+            token, tokens, limits, finished = token[stay], tokens[stay], limits[stay], finished[stay]
+            totals, counts, attention = totals[stay], counts[stay], [step[stay] for step in attention]
+            memory, state = ({name: t[stay] for name, t in one.items()} for one in (memory, state))
         logits, state, weights = model.step(token, state, memory)
-        log_probabilities = logits.float().log_softmax(dim=-1)  # [rows, vocabulary]
-        log_probabilities[:, [PADDING_ID, UNKNOWN_ID, START_ID]] = -torch.inf
-        # A finished candidate goes on in one way alone: with padding, at no cost.
-        log_probabilities[finished] = -torch.inf
-        log_probabilities[finished, PADDING_ID] = 0.0
+        logits = logits.float()  # [rows, vocabulary]
+        normalisers = logits.logsumexp(dim=1, keepdim=True)
+        logits[:, [PADDING_ID, UNKNOWN_ID, START_ID]] = -torch.inf
         # The best candidates of a sentence are among the best continuations of each of its rows.
-        best, continuations = log_probabilities.topk(beam_size, dim=1)  # [rows, beam]
+        found = logits.topk(beam_size, dim=1) if beam_size > 1 else logits.max(dim=1, keepdim=True)
+        best, continuations = found[0] - normalisers, found[1]  # [rows, beam]
+        # A finished candidate goes on in one way alone: with padding, at no cost.
+        best[finished], continuations[finished] = -torch.inf, PADDING_ID
+        best[finished, 0] = 0.0
         new_counts = counts + (~finished)
         new_totals = totals[:, None] + best
-        ranks = (new_totals / new_counts[:, None]).view(batch, -1)  # [batch, beam · beam]
+        ranks = (new_totals / new_counts[:, None]).view(len(places), -1)  # [batch, beam · beam]
         chosen = ranks.topk(beam_size, dim=1).indices.flatten()  # [rows], best first
-        parent, place = offsets + chosen // beam_size, chosen % beam_size
+        first = torch.arange(0, len(token), beam_size, device=source.device).repeat_interleave(beam_size)
+        parent, place = first + chosen // beam_size, chosen % beam_size
         token = continuations[parent, place]
-        totals, counts, finished = new_totals[parent, place], new_counts[parent], finished[parent]
+        totals, counts = new_totals[parent, place], new_counts[parent]
         tokens = torch.cat([tokens[parent], token[:, None]], dim=1)  # [rows, steps]
-        if weights is not None:
-            attention = [step[parent] for step in (*attention, weights)]
+        attention += [] if weights is None else [weights]
         if beam_size > 1:
             state = {name: tensor[parent] for name, tensor in state.items()}
-        finished = finished | (token == END_ID) | (counts >= limits)
-    results, seen = [], torch.stack(attention, dim=1) if attention else None  # [rows, steps, source]
-    for row, winner in enumerate(offsets[::beam_size].tolist()):  # candidates are sorted
-        length, width = int(counts[winner]), int(lengths[row])
-        weights = None if seen is None else seen[winner, :length, :width].cpu()
-        score = (totals[winner] / counts[winner]).item()
-        results.append((tokens[winner, :length].tolist(), score, weights))
-    return results
+            attention = [step[parent] for step in attention]

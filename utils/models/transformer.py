@@ -78,9 +78,8 @@ class MultiHeadAttention(nn.Module):
         """Let queries look at keys and mix the values, all of them from ``project``.
 
         Gives [batch, queries, width], and the weights [batch, heads, queries, keys]. Where these are not
-        needed, PyTorch's own function does the same faster, and they are None.
+        needed, they are None, and PyTorch's own function is faster, but not in bfloat16 on a CPU.
         """
-        # PyTorch's own function is slow backwards in bfloat16 on a CPU.
         if need_weights or (queries.dtype == torch.bfloat16 and queries.is_cpu):
             mixed, weights = scaled_dot_product_attention(queries, keys, values, mask)
         else:
@@ -99,7 +98,6 @@ class Dropout(nn.Dropout):
     """As in PyTorch, but on a CPU the random numbers of four units, 16 bits each, are drawn at once."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """Drop a share of the units in training, and enlarge the others so that the mean stays."""
         if not (self.training and self.p and input.is_cpu):
             return super().forward(input)
         bits = torch.empty(input.numel() // 4 + 1, dtype=torch.long).random_(-(2**63), None)
@@ -140,19 +138,14 @@ class TransformerLayer(nn.Module):
         inputs: Tensor,
         mask: Mask = None,
         past: tuple[Tensor, Tensor] | None = None,
-        memory: tuple[Tensor, Tensor] | None = None,
-        memory_mask: Mask = None,
+        memory: tuple[Tensor, Tensor, Tensor] | None = None,
         need_weights: bool = True,
     ) -> tuple[Tensor, tuple[Tensor, Tensor], Tensor | None, Tensor | None]:
         """Run the layer over [batch, length, width].
 
-        Args:
-            mask, memory_mask: where self-attention and attention to the encoder may look.
-            past: keys and values of earlier positions, from the last call.
-            memory: keys and values of the encoder's output, from ``cross_attention.project``.
-
-        Returns:
-            The outputs, keys and values of all positions so far, and the weights of both attentions or None.
+        The mask says where to look; ``past`` are keys and values of earlier positions, ``memory`` those of
+        the encoder's output, from ``cross_attention.project``, and their mask. Gives the outputs, keys and
+        values of all positions so far, and the weights of both attentions, or None.
         """
         queries, keys, values = self.self_attention.project(self.self_attention_norm(inputs))
         if past is not None:
@@ -161,7 +154,7 @@ class TransformerLayer(nn.Module):
         outputs, cross_weights = inputs + self.dropout(mixed), None
         if memory is not None:
             (queries,) = self.cross_attention.project(self.cross_attention_norm(outputs), 0, 1)
-            mixed, cross_weights = self.cross_attention(queries, *memory, memory_mask, need_weights)
+            mixed, cross_weights = self.cross_attention(queries, *memory, need_weights)
             outputs = outputs + self.dropout(mixed)
         hidden = self.activation(self.expand(self.feed_forward_norm(outputs)))
         outputs = outputs + self.dropout(self.contract(self.dropout(hidden)))
@@ -227,12 +220,15 @@ class TransformerTranslationModel(HubModel):
         return self._write(target_in, self.encode(source), need_weights=False)[0]
 
     def encode(self, source: Tensor) -> dict[Any, Tensor]:
-        """The "mask" [batch, source], and for each decoder layer (n, "keys") and (n, "values") of the source.
+        """The "mask" [batch, source], and keys (n, 0) and values (n, 1) for each layer n of the decoder.
 
         These are tensors [batch, heads, source, width / heads].
         """
         states, mask, _ = self._read(source)
-        return _named(layer.cross_attention.project(states, 1, 3) for layer in self.decoder) | {"mask": mask}
+        memory: dict[Any, Tensor] = {"mask": mask}
+        for n, layer in enumerate(self.decoder):
+            memory[n, 0], memory[n, 1] = layer.cross_attention.project(states, 1, 3)
+        return memory
 
     def start(self, memory: dict[Any, Tensor]) -> dict[Any, Tensor]:
         """The decoder's state before the first step: it has written nothing yet."""
@@ -240,20 +236,20 @@ class TransformerTranslationModel(HubModel):
 
     def decode(self, target_in: Tensor, memory: dict[Any, Tensor]) -> tuple[Tensor, Tensor]:
         """Logits [batch, target, target_vocabulary_size] and attention weights [batch, target, source]."""
-        logits, _, maps = self._write(target_in, memory)
-        return logits, maps[self.alignment_layer][1].mean(dim=1)
+        logits, _, _, weights = self._write(target_in, memory)
+        return logits, weights[self.alignment_layer].mean(dim=1)
 
     def step(
         self, token: Tensor, state: dict[Any, Tensor], memory: dict[Any, Tensor]
     ) -> tuple[Tensor, dict[Any, Tensor], Tensor]:
         """Decode one token; the keys and values of earlier positions are kept, not computed again."""
-        logits, presents, maps = self._write(token[:, None], memory, state)
-        return logits[:, 0], _named(presents), maps[self.alignment_layer][1].mean(dim=1)[:, 0]
+        logits, state, _, weights = self._write(token[:, None], memory, state)
+        return logits[:, 0], state, weights[self.alignment_layer].mean(dim=1)[:, 0]
 
     def attention_maps(self, source: Tensor, target_in: Tensor) -> dict[str, list[Tensor]]:
         """Lists "encoder", "decoder" and "cross": a layer's weights are [batch, heads, queries, keys]."""
-        decoder, cross = map(list, zip(*self._write(target_in, self.encode(source))[2], strict=True))
-        return {"encoder": self._read(source, True)[2], "decoder": decoder, "cross": cross}
+        _, _, decoder, cross = self._write(target_in, self.encode(source))
+        return {"encoder": self._read(source, True)[2], "decoder": list(decoder), "cross": list(cross)}
 
     def _embed(self, tokens, embedding, first=0):
         width, last = embedding.embedding_dim, first + tokens.size(1)
@@ -269,22 +265,14 @@ class TransformerTranslationModel(HubModel):
         return self.encoder_norm(states), mask, maps
 
     def _write(self, tokens, memory, state=None, need_weights=True):
-        first = state[0, "keys"].size(2) if state else 0  # how many positions were written before
+        first = state[0, 0].size(2) if state else 0  # how many positions were written before
         vectors = self._embed(tokens, self.target_embedding, first)
-        mask = (
-            None if state is not None else causal_mask(tokens.size(1), tokens.device)
-        )  # a step may look at all before
-        memory_mask, presents, maps = memory["mask"][:, None, None], [], []  # [batch, 1, 1, source]
-        for index, layer in enumerate(self.decoder):
-            past = (state[index, "keys"], state[index, "values"]) if state else None
-            seen = memory[index, "keys"], memory[index, "values"]
-            vectors, present, *weights = layer(vectors, mask, past, seen, memory_mask, need_weights)
-            presents.append(present)
+        mask = causal_mask(tokens.size(1), tokens.device) if state is None else None
+        kept, maps = {}, []
+        for n, layer in enumerate(self.decoder):
+            past = (state[n, 0], state[n, 1]) if state else None
+            seen = memory[n, 0], memory[n, 1], memory["mask"][:, None, None]
+            vectors, (kept[n, 0], kept[n, 1]), *weights = layer(vectors, mask, past, seen, need_weights)
             maps.append(weights)
         logits = F.linear(self.decoder_norm(vectors), self.target_embedding.weight, self.output_bias)
-        return logits, presents, maps
-
-
-def _named(pairs):
-    names = ("keys", "values")
-    return {(n, name): pair[i] for n, pair in enumerate(pairs) for i, name in enumerate(names)}
+        return logits, kept, *zip(*maps, strict=True)
