@@ -42,7 +42,10 @@ def stored_claims(folder: Path) -> dict[str, dict]:
 def summary(found: dict[str, dict]) -> str:
     """How many claims hold, do not hold, are undecided, and are not settled, in a sentence."""
     total, counts = len(load_claims()), Counter(entry["holds"] for entry in found.values())
-    parts = [f"{counts[True]} hold", f"{counts[False]} do not hold at this scale"]
+    parts = [
+        f"{counts[True]} hold",
+        f"{counts[False]} do{'es' if counts[False] == 1 else ''} not hold at this scale",
+    ]
     parts += [f"{counts[None]} are undecided"] * (counts[None] > 0)
     parts += [f"{total - len(found)} are not yet settled"] * (len(found) < total)
     return f"Of {total} statements, {', '.join(parts[:-1])} and {parts[-1]}."

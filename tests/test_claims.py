@@ -137,7 +137,7 @@ def test_the_summary_counts_every_verdict():
     verdicts = dict.fromkeys(ids, True) | {ids[0]: False, ids[1]: None, ids[2]: None}
     found = {claim_id: {"holds": holds} for claim_id, holds in verdicts.items()}
     assert summary(found) == (
-        f"Of {total} statements, {total - 3} hold, 1 do not hold at this scale and 2 are undecided."
+        f"Of {total} statements, {total - 3} hold, 1 does not hold at this scale and 2 are undecided."
     )
     del found[ids[3]]
     assert summary(found).endswith("2 are undecided and 1 are not yet settled.")
@@ -149,7 +149,7 @@ def test_claims_have_a_file_of_their_own_and_are_counted_in_the_readme(repositor
     readme = (repository / "README.md").read_text(encoding="utf-8")
     total = len(load_claims())
     sentence = (
-        f"Of {total} statements, 2 hold, 1 do not hold at this scale and {total - 3} are not yet settled."
+        f"Of {total} statements, 2 hold, 1 does not hold at this scale and {total - 3} are not yet settled."
     )
     assert readme.startswith(f"# Über\n{MARKERS[0]}\n{sentence} [CLAIMS.md](CLAIMS.md)")
     assert readme.endswith(f"\n{MARKERS[1]}\nend\n")

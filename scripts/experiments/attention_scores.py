@@ -14,7 +14,7 @@ import time
 import torch
 from torch import Tensor, nn
 
-from phrasebook import write_mixture
+from phrasebook import write_mixture, write_phrases
 from scripts.alignment_scores import (
     alignment_error_rate,
     diagonal_alignment,
@@ -156,6 +156,7 @@ def compare_scores(seeds=SEEDS, name="attention-scores"):
         "IBM model 1": "five iterations, on the same sentences and the new ones",
         "milliseconds": f"one look, {BATCH} sentences of 12 words, forward and backward, the median of 300",
         "captions": captions_error_rates(),
+        "phrasebook": phrasebook_error_rates(),
     }
     write_settings(name, settings)
 
@@ -175,6 +176,24 @@ def captions_error_rates():
     }
     for kind in ("gru-attention", "transformer"):
         methods[kind] = alignments(load_translator(f"multi30k-en-fr-{kind}"), rows)
+    return {name: round(alignment_error_rate(found, gold), 4) for name, found in methods.items()}
+
+
+def phrasebook_error_rates(name="phrasebook-en-fr-gru-attention", count=200_000):
+    """The same on 1,000 new phrasebook sentences of 2 to 24 words, for a translator trained to its end."""
+    bounds = "agreements", 2, 24
+    train = list(write_phrases(count, 1, *bounds))  # as many as the translator has seen
+    seen = {row["en"] for row in train}
+    rows = {row["en"]: row for row in write_phrases(2000, 10**7, *bounds) if row["en"] not in seen}
+    rows = list(rows.values())[:1000]
+    gold, shapes = [*map(links, rows)], [links(row)[0].shape for row in rows]
+    counted = ibm_model_1(*([row[k].split() for row in rows + train] for k in ("en", "fr")))[: len(rows)]
+    methods = {
+        "attention": alignments(load_translator(name), rows),
+        "IBM model 1": [hard_alignment(share) for share in counted],
+        "diagonal": [diagonal_alignment(*shape) for shape in shapes],
+        "at random": [uniform_alignment(*shape) for shape in shapes],
+    }
     return {name: round(alignment_error_rate(found, gold), 4) for name, found in methods.items()}
 
 
