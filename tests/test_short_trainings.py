@@ -3,8 +3,8 @@ import json
 import pytest
 
 from phrasebook import HELD_OUT
+from scripts.experiments import short_trainings
 from scripts.experiments.short_trainings import SHORT_TRAININGS, reversed_words, train_short
-from utils import short_trainings
 from utils.loaders import load_settings
 
 SIZES = {

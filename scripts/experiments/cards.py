@@ -27,7 +27,7 @@ from scripts.train import language_model_texts, sizes_of
 from utils import pretrained
 from utils.loaders import DATA, LENGTH_RANGES, load_results, load_settings
 from utils.scores import exact_by_length, translation_scores
-from utils.texts import LanguageModel, load_language_model, load_masked_language_model
+from utils.texts import LanguageModel, load_language_model
 from utils.tokens import LANGUAGE_NAMES, MASK
 from utils.translator import load_translator
 
@@ -265,7 +265,7 @@ def write_card(checkpoint: str) -> None:
         rows = [row | {"text": IMDB_TEXTS[corpus]} for corpus, row in entry["perplexity"].items()]
         fields = {"rows": rows, "texts": entry["texts"], "words": entry["words"]}
     else:
-        template, task, load = "masked_language_model", "fill-mask", load_masked_language_model
+        template, task, load = "masked_language_model", "fill-mask", load_masked
         fields = load_settings(checkpoint) | {"rows": _rows(load_results(checkpoint))}
     report, weights = read_report(checkpoint), folder / "model.safetensors"
     with safe_open(weights, framework="pt") as file:
