@@ -32,9 +32,8 @@ def test_all_arms_have_as_many_parameters_within_two_percent(name, monkeypatch):
     monkeypatch.setattr(comparisons, "write_phrases", lambda *_: iter([{"en": "a", "fr": "a", "de": "a"}]))
     corpus = comparisons.Corpus(comparison)
     counts = [
-        sum(weight.numel() for weight in corpus.translator(label, sizes, 0).model.parameters())
-        for label, arm in comparison.arms.items()
-        for sizes in (arm.sizes,)
+        sum(weight.numel() for weight in corpus.translator(label, 0).model.parameters())
+        for label in comparison.arms
     ]
     assert max(counts) / min(counts) < 1.02
 
@@ -55,7 +54,8 @@ def test_no_validation_sentence_is_trained_on(tiny):
 
 def test_validation_counts_what_greedy_decoding_gets_exactly_right(tiny):
     _, corpus = tiny
-    translator = corpus.translator("with attention", {"embedding_size": 32, "hidden_size": 48}, 0)
+    sizes = {"embedding_size": 32, "hidden_size": 48}
+    translator = comparisons.new_translator("gru-attention", corpus.tokenizers, 0, 48, **sizes)
     pairs = [[side[:20] for side in part] for part in (corpus.training, corpus.training)]
     corpus.training = pairs[0]
     optimizer = torch.optim.AdamW(translator.model.parameters(), lr=0.01)

@@ -10,11 +10,12 @@ from safetensors.torch import load_file
 from scripts.experiments import __main__ as experiments
 from scripts.experiments import cards
 from scripts.experiments.cards import MASKED_MODEL, read_report
+from scripts.lengths import LENGTH_RANGES
 from scripts.settings import MaskedModelTraining, Places, TranslatorTraining
 from scripts.tables import write_rows, write_settings
 from scripts.train import fit, parse, sizes_of
 from utils import loaders, pretrained
-from utils.loaders import LENGTH_RANGES, load_captions, load_results, load_settings
+from utils.loaders import load_captions, load_results, load_settings
 from utils.texts import load_language_model, load_masked_language_model
 from utils.translator import load_translator
 

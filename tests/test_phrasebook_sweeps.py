@@ -7,9 +7,9 @@ from phrasebook import HELD_OUT
 from scripts.experiments import phrasebook_sweeps
 from scripts.experiments.phrasebook_sweeps import SWEEPS, sweep
 from scripts.experiments.short_trainings import SHORT_TRAININGS, ShortTraining, reversed_words
+from scripts.lengths import LENGTH_RANGES, SEEDS, exact_by_length
 from utils import loaders
-from utils.loaders import LENGTH_RANGES, SEEDS, load_results, load_settings
-from utils.scores import exact_by_length
+from utils.loaders import load_results, load_settings
 
 
 @pytest.mark.slow

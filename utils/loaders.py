@@ -10,8 +10,6 @@ from datasets import Dataset, DatasetDict
 
 DATA = Path(__file__).parents[1] / "data"
 RESULTS = DATA / "results"
-SEEDS = range(5)  # of the shipped sweeps
-LENGTH_RANGES = ((2, 8), (9, 12), (13, 16), (17, 20), (21, 24))  # English words
 REVIEW_LABELS = ("negative", "positive")
 REVIEW_SPLITS = ("train", "validation", "test", "challenge")
 

@@ -8,7 +8,7 @@ from scripts.experiments.architectures import sweep_architectures
 from scripts.experiments.attention_scores import compare_scores
 from scripts.experiments.bottleneck import PAIRS, measure_bottleneck
 from scripts.experiments.cards import MEASUREMENTS
-from scripts.experiments.comparisons import COMPARISONS, compare, time_steps
+from scripts.experiments.comparisons import COMPARISONS, compare
 from scripts.experiments.imdb_sweep import sweep as sweep_imdb
 from scripts.experiments.imdb_transformers import sweep_layers, sweep_minilm, write_features
 from scripts.experiments.objectives import compare_objectives
@@ -23,7 +23,6 @@ EXPERIMENTS = {
     **{name: partial(compare, name) for name in COMPARISONS},
     "attention-comparison": partial(compare, "attention-comparison", keep=PAIRS),
     "bottleneck": measure_bottleneck,
-    "race-steps": time_steps,
     "features-gpt-bert": compare_features,
     "fill-reviews": fill_reviews,
     "imdb": sweep_imdb,

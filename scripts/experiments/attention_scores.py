@@ -22,9 +22,10 @@ from scripts.alignment_scores import (
     uniform_alignment,
 )
 from scripts.corpora import load_multi30k
+from scripts.lengths import SEEDS
 from scripts.tables import write_rows, write_settings
 from utils.alignment import hard_alignment, link_matrix, match_pieces, merge_weights, parse_links
-from utils.loaders import SEEDS, load_captions
+from utils.loaders import load_captions
 from utils.models.recurrent import AdditiveAttention
 from utils.training import fit_translator, new_translator, phrasebook_tokenizers
 from utils.translator import load_translator

@@ -21,12 +21,13 @@ from phrasebook import HELD_OUT, write_mixture, write_phrases
 from scripts.corpora import load_multi30k
 from scripts.evaluate import bleu_by_length, word_bleu
 from scripts.experiments.bootstrap import bleu_difference
+from scripts.lengths import LENGTH_RANGES, exact_by_length
 from scripts.masked_model import guess_words, load_masked, whole_words
 from scripts.tables import write_rows, write_settings
 from scripts.train import language_model_texts, sizes_of
 from utils import pretrained
-from utils.loaders import DATA, LENGTH_RANGES, load_results, load_settings
-from utils.scores import exact_by_length, translation_scores
+from utils.loaders import DATA, load_results, load_settings
+from utils.scores import translation_scores
 from utils.texts import LanguageModel, load_language_model
 from utils.tokens import LANGUAGE_NAMES, MASK
 from utils.translator import load_translator

@@ -8,9 +8,7 @@ each of five runs.
 import itertools
 import math
 import platform
-import statistics
-import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -18,9 +16,9 @@ import torch
 
 from phrasebook import write_phrases
 from scripts.experiments.imdb_sweep import add_row, found
+from scripts.lengths import LENGTH_RANGES, SEEDS, exact_by_length
 from scripts.tables import write_settings
 from utils import loaders
-from utils.scores import exact_by_length
 from utils.tokens import pad, sorted_batches, translation_batches
 from utils.training import new_translator, phrasebook_tokenizers, train, translation_loss
 from utils.vocabulary import PADDING_ID, START_ID, UNKNOWN_ID
@@ -77,7 +75,7 @@ COMPARISONS = {
         },
         2,
         24,
-        loaders.LENGTH_RANGES,
+        LENGTH_RANGES,
         steps=5000,
         part=250,
         patience=6,
@@ -87,7 +85,7 @@ COMPARISONS = {
 }
 
 
-def compare(name: str, seeds=loaders.SEEDS, keep: Path | None = None) -> None:
+def compare(name: str, seeds=SEEDS, keep: Path | None = None) -> None:
     """Choose each arm's recipe, then train it with every seed; writes three tables and the settings.
 
     Args:
@@ -97,8 +95,8 @@ def compare(name: str, seeds=loaders.SEEDS, keep: Path | None = None) -> None:
     comparison, corpus = COMPARISONS[name], Corpus(COMPARISONS[name])
     chosen = {label: choose(name, label, corpus) for label in comparison.arms}
     parameters = {}
-    for seed, (label, (sizes, recipe)) in itertools.product(seeds, chosen.items()):
-        translator = corpus.translator(label, sizes, seed)
+    for seed, (label, recipe) in itertools.product(seeds, chosen.items()):
+        translator = corpus.translator(label, seed)
         parameters[label] = sum(weight.numel() for weight in translator.model.parameters())
         last = comparison.ranges[-1]
         if found(name, {"arm": label, "seed": seed, "low": last[0]}):
@@ -119,7 +117,9 @@ def compare(name: str, seeds=loaders.SEEDS, keep: Path | None = None) -> None:
         {
             "command": f"hello experiment {name}",
             "comparison": asdict(comparison),
-            "chosen": {label: {"sizes": sizes} | recipe for label, (sizes, recipe) in chosen.items()},
+            "chosen": {
+                label: {"sizes": comparison.arms[label].sizes} | recipe for label, recipe in chosen.items()
+            },
             "parameters": parameters,
             "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
             "ends": f"when {comparison.patience} parts of {comparison.part} steps brought no better share of "
@@ -129,7 +129,7 @@ def compare(name: str, seeds=loaders.SEEDS, keep: Path | None = None) -> None:
 
 
 def choose(name, label, corpus):
-    """The sizes and the recipe that are best on the validation sentences after a short training."""
+    """The recipe that is best on the validation sentences after a short training."""
     comparison, tried = corpus.comparison, []
     arm = comparison.arms[label]
     for rate in arm.rates:
@@ -137,13 +137,13 @@ def choose(name, label, corpus):
         key = {"arm": label} | recipe | {"sizes": str(arm.sizes)}
         row = found(f"{name}-tuning", key)
         if row is None:
-            translator = corpus.translator(label, arm.sizes, TUNING_SEED)
+            translator = corpus.translator(label, TUNING_SEED)
             history = corpus.fit(translator, recipe, TUNING_SEED, comparison.tuned)
             best = history.sort_values(["exact", "loss"], ascending=[False, True]).iloc[0]
             row = key | {"exact": best["exact"], "loss": best["loss"], "seconds": history["seconds"].max()}
             add_row(f"{name}-tuning", row)
         tried.append(((float(row["exact"]), -float(row["loss"])), recipe))
-    return arm.sizes, max(tried, key=lambda entry: entry[0])[1]
+    return max(tried, key=lambda entry: entry[0])[1]
 
 
 class Corpus:
@@ -167,10 +167,10 @@ class Corpus:
         )
         return [ids[1:] for ids in source], target
 
-    def translator(self, label, sizes, seed):
+    def translator(self, label, seed):
         """An untrained translator of an arm."""
         arm = self.comparison.arms[label]
-        return new_translator(arm.model, self.tokenizers, seed, 2 * self.comparison.high, **sizes)
+        return new_translator(arm.model, self.tokenizers, seed, 2 * self.comparison.high, **arm.sizes)
 
     def fit(self, translator, recipe, seed, steps) -> pd.DataFrame:
         """Train until validation stops improving, or for so many steps; gives step, seconds, loss, exact."""
@@ -222,48 +222,3 @@ def validate(model, sources, targets) -> dict[str, float]:
         logits[..., [PADDING_ID, UNKNOWN_ID, START_ID]] = -torch.inf  # never written
         right += int(((logits.argmax(dim=-1) == expected) | ~counted).all(dim=1).sum())
     return {"exact": right / len(sources), "validation_loss": nats / tokens}
-
-
-def time_steps(rounds: int = 6, steps: int = 20, name: str = "race-steps") -> None:
-    """Seconds a step of each arm of the race with its chosen recipe, alone, in alternating rounds."""
-    rows = []
-    for race in (name for name in COMPARISONS if name.startswith("race-")):
-        regime, comparison = race.removeprefix("race-"), COMPARISONS[race]
-        few = replace(comparison, sentences=2 * steps * comparison.batch, validated=10)
-        corpus, runners = Corpus(few), {}
-        for label in RACE:
-            sizes, recipe = choose(race, label, corpus)
-            translator = corpus.translator(label, sizes, 0)
-            sources, targets = corpus.training
-            count = steps * recipe["batch"]
-            pairs = translation_batches(sources[:count], targets[:count], recipe["batch"], [0, 0])
-            optimizer = torch.optim.AdamW(translator.model.parameters(), lr=1e-4, fused=True)
-            runners[label] = translator.model.train(), optimizer, pairs, recipe["batch"]
-        for number, (label, (model, optimizer, pairs, batch)) in itertools.product(
-            range(-1, rounds), runners.items()
-        ):
-            started, tokens = time.perf_counter(), 0
-            for pair in pairs:
-                loss, count = translation_loss(model, pair, 0.0)
-                optimizer.zero_grad()
-                loss.backward()
-                torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-                optimizer.step()
-                tokens += count
-            seconds = (time.perf_counter() - started) / len(pairs)
-            if number >= 0:  # the first round warms up
-                row = {"regime": regime, "arm": label, "batch": batch, "round": number}
-                row |= {"seconds_per_step": round(seconds, 5)}
-                row |= {"target_tokens_per_second": round(tokens / len(pairs) / seconds)}
-                rows.append(row | {"device": platform.machine(), "threads": torch.get_num_threads()})
-        print(
-            regime,
-            {
-                label: statistics.median(
-                    r["seconds_per_step"] for r in rows if r["arm"] == label and r["regime"] == regime
-                )
-                for label in RACE
-            },
-        )
-    path = loaders.RESULTS / f"{name}.csv"
-    pd.DataFrame(rows).to_csv(path, index=False, lineterminator="\n")

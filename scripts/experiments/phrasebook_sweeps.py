@@ -9,9 +9,8 @@ import pandas as pd
 
 from phrasebook import HELD_OUT
 from scripts.experiments.short_trainings import SHORT_TRAININGS, reversed_words, train_short
+from scripts.lengths import LENGTH_RANGES, SEEDS, exact_by_length
 from scripts.tables import write_rows, write_settings
-from utils.loaders import LENGTH_RANGES, SEEDS
-from utils.scores import exact_by_length
 
 # The arms of each sweep: its short training, and what is done to an English sentence before it is read.
 SWEEPS = {
