@@ -3,11 +3,13 @@ import itertools
 import pytest
 import torch
 from torch import nn
-from transformers import BertConfig, BertModel
+from transformers import AutoTokenizer, BertConfig, BertModel
 
 from scripts.bodies import TransformersBody, text_features
 from utils.models.language_models import RecurrentLanguageModel
-from utils.tokens import PADDING_ID
+from utils.pretrained import smollm2_folder
+from utils.texts import load_language_model
+from utils.tokens import PADDING_ID, encode_texts
 from utils.training import train
 from utils.transfer import (
     LanguageModelBody,
@@ -151,3 +153,42 @@ def test_a_classifier_learns(make_body):
 def test_texts_and_labels_must_match():
     with pytest.raises(ValueError, match="as many labels as texts"):
         fit_classifier(TextClassifier(recurrent_body()), [[4]], [], ([], []), epochs=1, learning_rate=1e-3)
+
+
+@pytest.mark.parametrize("wrong", [2, -1, "positive", 0.5])
+@pytest.mark.parametrize("validated", [False, True])
+def test_a_label_that_the_head_does_not_have_is_named(wrong, validated):
+    classifier, good = TextClassifier(recurrent_body()), ([[4, 5], [6, 7]], [0, 1])
+    before = {name: weight.clone() for name, weight in classifier.state_dict().items()}
+    bad = good[0], [1, wrong]
+    texts, others = (good, bad) if validated else (bad, good)
+    with pytest.raises(ValueError, match=f"labels 0 to 1.*{wrong!r}"):
+        fit_classifier(classifier, *texts, others, epochs=1, learning_rate=1e-3)
+    assert all(weight.equal(before[name]) for name, weight in classifier.state_dict().items())
+
+
+def test_a_typed_review_may_be_empty_unknown_or_too_long():
+    model = load_language_model("language-model-imdb")
+    torch.manual_seed(0)
+    classifier = TextClassifier(LanguageModelBody(model.model))
+    with pytest.raises(ValueError, match="text 1 is empty"):
+        classifier.predict(model.encode(["a good film", " \n"]))
+    with pytest.raises(ValueError, match="text 1 has no word that the model knows"):
+        classifier.predict(model.encode(["a good film", "∑ ≠"]))
+    with pytest.raises(ValueError, match="text 1 has no tokens"):
+        classifier.predict([[4], []])
+    long = model.encode(["a good film " * 1000])
+    with pytest.warns(UserWarning, match="1 of 1 texts have more than 1024 tokens"):
+        found = classifier.predict(long)
+    assert found.equal(classifier.predict([long[0][:1024]]))
+
+
+def test_smollm2_reads_no_more_than_it_was_told_and_says_so():
+    tokenizer = AutoTokenizer.from_pretrained(smollm2_folder(), local_files_only=True).backend_tokenizer
+    tokenizer.enable_truncation(512)
+    with pytest.raises(ValueError, match="text 0 is empty"):
+        encode_texts(tokenizer, ["  "])
+    with pytest.warns(UserWarning, match="longer than 512 tokens"):
+        [ids] = encode_texts(tokenizer, ["a good film " * 1000])
+    assert len(ids) == 512
+    assert ids == tokenizer.encode("a good film " * 300).ids

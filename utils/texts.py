@@ -23,8 +23,15 @@ class LanguageModel:
         self.model, self.tokenizer = model, tokenizer
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of each text, with ``<s>`` before and ``</s>`` after it."""
-        return encode_texts(self.tokenizer, texts)
+        """Token ids of each text, with ``<s>`` before and ``</s>`` after it.
+
+        A text that is empty, or has no piece that the model knows, is a ValueError.
+        """
+        encoded = encode_texts(self.tokenizer, texts)
+        said_nothing = {START_ID, UNKNOWN_ID, END_ID, self.tokenizer.token_to_id(WORD_SIGN)}
+        if unknown := [i for i, row in enumerate(encoded) if said_nothing.issuperset(row)]:
+            raise ValueError(f"text {unknown[0]} has no word that the model knows: {texts[unknown[0]]!r}")
+        return encoded
 
     @torch.no_grad()
     def log_probabilities(self, texts: Sequence[str]) -> list[Tensor]:

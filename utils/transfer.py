@@ -4,6 +4,7 @@ A *body* turns token ids into one vector for each position: ``body(tokens, mask)
 width]. A *head* turns the vectors of a text into scores of labels.
 """
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -56,7 +57,7 @@ class TextClassifier(nn.Module):
 
     def __init__(self, body: Any, labels: int = 2, pooling: str = "concat", dropout: float = 0.1):
         super().__init__()
-        self.body, self.pooling = body, pooling
+        self.body, self.pooling, self.labels = body, pooling, labels
         width = body.width * (3 if pooling == "concat" else 1)
         self.head = nn.Sequential(nn.LayerNorm(width), nn.Dropout(dropout), nn.Linear(width, labels))
 
@@ -66,9 +67,21 @@ class TextClassifier(nn.Module):
         return self.head(pool(self.body(tokens, mask), mask, self.pooling))
 
     @torch.no_grad()
-    def predict(self, ids: list[list[int]], batch_size: int = 64) -> Tensor:
-        """The likeliest label of each text, given as a list of token ids: [texts]."""
+    def predict(self, ids: list[list[int]], batch_size: int = 64, longest: int = 1024) -> Tensor:
+        """The likeliest label of each text, given as a list of token ids: [texts].
+
+        A text of more tokens than ``longest`` is cut, with a warning; one without any is a ValueError.
+        """
         self.eval()
+        if not all(ids):
+            raise ValueError(f"text {[*map(len, ids)].index(0)} has no tokens; give at least one word")
+        if cut := [position for position, row in enumerate(ids) if len(row) > longest]:
+            warnings.warn(
+                f"{len(cut)} of {len(ids)} texts have more than {longest} tokens, and only so many were "
+                f"read; the first of them is text {cut[0]}",
+                stacklevel=2,
+            )
+            ids = [row[:longest] for row in ids]
         found = torch.empty(len(ids), dtype=torch.long)
         for chunk in sorted_batches([len(row) for row in ids], batch_size):
             found[chunk] = self(pad([ids[i] for i in chunk])).argmax(dim=-1)
@@ -101,9 +114,15 @@ def fit_classifier(
         unfreeze_every: if not 0, the head learns alone at first, and after each so many epochs one
             more group of layers joins in, from above (gradual unfreezing).
         options: those of ``train``; ``learning_rate`` is the head's, at its peak.
+
+    Raises:
+        ValueError: no text, another number of labels than of texts, or a label that the head does not have.
     """
     if not ids or len(ids) != len(labels):
         raise ValueError(f"as many labels as texts are needed, and at least one: {len(ids)}, {len(labels)}")
+    there = range(classifier.labels)
+    if wrong := [label for label in [*labels, *validation[1]] if label not in there]:
+        raise ValueError(f"the head has the labels 0 to {there[-1]}, and one of those given is {wrong[0]!r}")
     classifier.body.requires_grad_(not frozen)
     layers = [] if frozen else classifier.body.layers()[::-1]
     groups = [

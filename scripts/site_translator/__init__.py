@@ -13,7 +13,7 @@ import numpy
 from safetensors.numpy import load_file
 
 from phrasebook import load_phrasebook
-from utils.plots.explorers import code
+from utils.plots.explorer import code
 from utils.pretrained import CHECKPOINTS
 from utils.vocabulary import LANGUAGE_NAMES
 

@@ -7,115 +7,36 @@ their numbers are kept to three digits, and all that a click can ask for is comp
 ``alt`` text: what is seen, and what follows from it. What cannot be shown is a ValueError that says why.
 """
 
-import html
-import json
-import os
 import re
-import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cache
-from itertools import zip_longest
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy
 
-from utils.plots.heat_map import as_array, prepare
-from utils.vocabulary import END, LANGUAGE_NAMES, MASK, PADDING_ID, START_ID, UNKNOWN_ID, WORD_SIGN
+from utils.plots.explorer import (
+    Explorer,
+    ask,
+    bare,
+    explore_alignment,
+    pack,
+    spoken,
+    tips_of,
+)
+from utils.plots.weights import as_array
+from utils.vocabulary import MASK, PADDING_ID, START_ID, UNKNOWN_ID
 
-HINT = "Run this cell to play with it; until then, point at a word for its numbers."
-LIMIT = 40_000  # bytes of an explorer in a notebook
+__all__ = [
+    "ask",
+    "explore_alignment",
+    "explore_attention",
+    "explore_gaps",
+    "explore_heads",
+    "explore_labels",
+    "explore_next_word",
+    "explore_steps",
+]
+
 TEMPERATURES = [tenths / 10 for tenths in range(2, 21)]
-
-
-class Explorer:
-    """The markup of a view of ``explorers.js``, and the text ``alt`` for those who do not see it.
-
-    The data are numbers and texts for the script. The lines, (name, words) or (name, words, what each says
-    when pointed at), remain without a script.
-    """
-
-    def __init__(self, kind: str, alt: str, data: Mapping[str, Any], *lines: Sequence):
-        if not alt.strip():
-            raise ValueError("an explorer needs an alt text: what is seen, and what follows from it")
-        exact = json.dumps({"kind": kind, **data})
-        rounded = json.loads(exact, parse_float=lambda digits: round(float(digits), 3))
-        numbers = json.dumps(rounded, ensure_ascii=False, separators=(",", ":"))
-        text = ""
-        for name, words, *tips in lines:
-            said = zip_longest(words, *tips or [[]], fillvalue="")
-            spans = (f"<span title='{_escape(tip)}'>{_escape(word)}</span>" for word, tip in said)
-            text += f"<p><b>{_escape(name)}</b> {' '.join(spans)}</p>"
-        self.alt, (style, script) = alt, code(kind)
-        self.markup = (
-            f"<style>{style}</style><div class='explorer' role='group' aria-label='{_escape(alt)}' "
-            f"data-explorer='{_escape(numbers)}'>{text}"
-            f"<output aria-live='polite'></output><small>{HINT}</small></div><script>{script}</script>"
-        )
-        if (size := len(json.dumps(self.markup))) > LIMIT:
-            raise ValueError(f"this explorer has {size:,} bytes, more than {LIMIT:,}: take a shorter text")
-
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        return {"text/plain": self.alt, "text/html": self.markup}
-
-
-def _escape(text: str) -> str:
-    """For text between tags, and for attributes in single quotes; double quotes stay, as there are many."""
-    return html.escape(text, quote=False).replace("'", "&#39;")
-
-
-@cache
-def code(kind: str) -> tuple[str, str]:
-    """The style, and of the script what is common, the view of one kind, and the end; without comments."""
-    style, text = (Path(__file__).with_suffix(end).read_text(encoding="utf-8") for end in (".css", ".js"))
-    common, *parts = re.split(r"^//: (\w+)\n", re.sub(r"^\s+(// .*\n)?", "", text, flags=re.M), flags=re.M)
-    views = dict(zip(parts[::2], parts[1::2], strict=True))
-    return style, common + views[kind] + views["end"]
-
-
-def _pack(values: Any, size: int = 2) -> str:
-    """Numbers to three digits as text: 2 characters each from 0 to 1, 3 characters from -23 to 23."""
-    shift = 0 if size == 2 else 23
-    codes = numpy.rint(1000 * (as_array(values).ravel().clip(-shift, shift or 1) + shift)).astype(int)
-    return "".join(numpy.base_repr(code, 36).lower().zfill(size) for code in codes.tolist())
-
-
-def _said(pairs: Iterable) -> str:
-    return ", ".join(f"{word} {p:.0%}" for word, p in pairs)
-
-
-def _tips(names: Sequence[str], matrix: Any, least: float = 0.05) -> list[str]:
-    """For each row of weights the names of the three largest, as text."""
-    rows = (sorted(zip(row, names, strict=True), reverse=True)[:3] for row in as_array(matrix).tolist())
-    return [_said((name, weight) for weight, name in row if weight >= least) for row in rows]
-
-
-def _bare(tokens: Iterable[str]) -> list[str]:
-    return [token.strip(WORD_SIGN) or WORD_SIGN for token in tokens]
-
-
-def explore_alignment(
-    weights: Any, source_tokens: Any = None, target_tokens: Any = None, *, alt: str,
-    languages: Sequence[str] = ("source", "target"), merge: bool = True, show_end: bool = True,
-    compare: tuple[str, Any] | None = None,
-) -> Explorer:  # fmt: skip
-    """The words of a translation: point at one, or step through them, and see what it looks at.
-
-    Args:
-        weights, source_tokens, target_tokens, merge, show_end: as for ``plot_alignment``.
-        languages: names or codes of both.
-        compare: somebody else's name and weights for the same words [target, source], 0 where not known.
-    """
-    matrix, sources, targets = prepare(weights, source_tokens, target_tokens, merge, show_end)
-    best = matrix.argmax(axis=1).tolist()
-    crossing = [i for i in range(len(best) - 1) if best[i] > best[i + 1] and sources[best[i]] != END]
-    data = {"weights": _pack(matrix), "start": crossing[0] if crossing else len(best) // 2}
-    if compare:
-        data |= {"name": compare[0], "compare": _pack(compare[1])}
-        if numpy.shape(compare[1]) != matrix.shape:
-            raise ValueError(f"weights to compare with must have the shape {list(matrix.shape)}")
-    read, written = (LANGUAGE_NAMES.get(language, language) for language in languages)
-    return Explorer("alignment", alt, data, (read, sources), (written, targets, _tips(sources, matrix)))
 
 
 def explore_attention(queries: Any, keys: Any, values: Any, names: Sequence[str], *, alt: str) -> Explorer:
@@ -129,7 +50,7 @@ def explore_attention(queries: Any, keys: Any, values: Any, names: Sequence[str]
     if (shapes := [x.shape for x in parts]) != [(count, width), (count, width), (count, v.shape[-1])]:
         raise ValueError(f"queries, keys and values must be [{count}, width]; their shapes are {shapes}")
     scores = numpy.exp(q @ k.T / width**0.5)
-    tips = _tips(names, scores / scores.sum(axis=1, keepdims=True))
+    tips = tips_of(names, scores / scores.sum(axis=1, keepdims=True))
     data = {"queries": q.tolist(), "keys": k.tolist(), "values": v.tolist()}
     return Explorer("attention", alt, data, ("query of", names, tips), ("keys", names))
 
@@ -157,12 +78,12 @@ def explore_heads(
             raise ValueError(f"maps of {kind!r} must be [heads, *{expected}], not {list(matrices.shape[1:])}")
         masked = asking == asked and expected[0] > 1 and not numpy.triu(matrices, 1).any()
         entry = {"kind": kind, "rows": sides.index(asking), "columns": sides.index(asked), "masked": masked}
-        shown.append({**entry, "heads": matrices.shape[1], "weights": _pack(matrices)})
-        tips[asking] = _tips(_bare(tokens[asked]), matrices[tuple(start) if len(shown) == 1 else (0, 0)])
+        shown.append({**entry, "heads": matrices.shape[1], "weights": pack(matrices)})
+        tips[asking] = tips_of(bare(tokens[asked]), matrices[tuple(start) if len(shown) == 1 else (0, 0)])
     if not shown:
         raise ValueError("there are no maps to explore")
     data = {"maps": shown, "start": start[0] * shown[0]["heads"] + start[1]}
-    return Explorer("heads", alt, data, *((side, _bare(tokens[side]), tips.get(side, [])) for side in sides))
+    return Explorer("heads", alt, data, *((side, bare(tokens[side]), tips.get(side, [])) for side in sides))
 
 
 def explore_steps(translator: Any, sentence: str, *, alt: str, count: int = 4) -> Explorer:
@@ -187,17 +108,20 @@ def explore_steps(translator: Any, sentence: str, *, alt: str, count: int = 4) -
             logits, state, _ = model.step(token, state, memory)
             logits[:, [PADDING_ID, UNKNOWN_ID, START_ID]] = -torch.inf
             best = logits.softmax(dim=-1)[0].topk(count)
-            pieces = _bare(translator.target_tokenizer.id_to_token(i) for i in best.indices.tolist())
+            pieces = bare(translator.target_tokenizer.id_to_token(i) for i in best.indices.tolist())
             guesses.append(list(zip(pieces, best.values.tolist(), strict=True)))
             decoder.append(state["hidden"])
             token = best.indices[:1]
-    read, written = _bare(translation.source_tokens), _bare(translation.target_tokens)
+    read, written = bare(translation.source_tokens), bare(translation.target_tokens)
     data = {"width": states.size(2), "both": model.encoder.bidirectional, "guesses": guesses}
-    data |= {"states": _pack(states, 3), "vector": _pack(memory["last"], 3)}
-    data |= {"decoder": _pack(torch.stack(decoder), 3), "start": len(read) + 1}  # where the decoder begins
+    data |= {"states": pack(states, 3), "vector": pack(memory["last"], 3)}
+    data |= {
+        "decoder": pack(torch.stack(decoder), 3),
+        "start": len(read) + 1,
+    }  # where the decoder begins
     if translation.attention_weights is not None:
-        data["weights"] = _pack(translation.attention_weights)
-    decoded = ("decoder writes", written, [*map(_said, guesses)])
+        data["weights"] = pack(translation.attention_weights)
+    decoded = ("decoder writes", written, [*map(spoken, guesses)])
     return Explorer("steps", alt, data, ("encoder reads", read), decoded)
 
 
@@ -233,7 +157,7 @@ def explore_gaps(masked_model: Any, text: str, *, alt: str, count: int = 5) -> E
         waiting += [(*key[:g], word, *key[g + 1 :]) for g, row in enumerate(found) for word, _ in row or []]
     tips = single | dict(zip(gaps, chain.get("|" * (len(gaps) - 1), []), strict=True))
     words = ["____" if part == MASK else part for _, part in parts]
-    said = [_said(tips.get(i, [])) for i in range(len(parts))]
+    said = [spoken(tips.get(i, [])) for i in range(len(parts))]
     places = sorted(gaps + hidden)
     start = places.index(gaps[0]) if gaps else len(places) - 1
     data = {"gaps": gaps, "places": places, "single": single, "chain": chain, "start": start}
@@ -267,7 +191,7 @@ def explore_next_word(
             others[chosen] = -torch.inf
             rest = [(others / temperature).logsumexp(dim=0).item() for temperature in TEMPERATURES]
             places = [words.setdefault(i, len(words)) / 1000 - 23 for i in chosen]
-            nodes[",".join(map(str, path))] = [_pack(row, 3) for row in (places, found - found[0], rest)]
+            nodes[",".join(map(str, path))] = [pack(row, 3) for row in (places, found - found[0], rest)]
             following |= {(*path, k): [*ids, chosen[k]] for k in range(width)}
         level = following
     texts = [tokenizer.decode([i]) for i in words]
@@ -304,34 +228,3 @@ def explore_labels(
     data |= {"accuracy": accuracy, "guesses": guesses, "chance": 1 / len(names)}
     lines = [(arm, [f"{n}: {p:.0%}" for (a, n), p in means.items() if a == arm]) for arm in arms]
     return Explorer("labels", alt, data, *lines, ("texts", texts, [names[label] for label in truth]))
-
-
-def ask(render: Callable[[str], Any], text: str, label: str) -> None:
-    """Show ``render(text)``, an explorer, and a box with a label in which to type another text.
-
-    With ``CI`` set nobody types, so there is no box, and stored outputs stay as they are. What is wrong with
-    a text (a ``TypeError``, ``ValueError`` or warning of ``render``) is said, and the next text may do.
-    """
-    from IPython.display import display
-
-    if os.environ.get("CI"):
-        display(render(text))
-        return
-    import ipywidgets
-
-    box = ipywidgets.Text(text, description=label, continuous_update=False, layout={"width": "98%"})
-    box.style.description_width = "initial"
-    note = ipywidgets.Label()
-    display(box, note)
-    shown: Any = display(render(text), display_id=True)
-
-    def update(change):
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            try:
-                shown.update(render(change["new"]))
-            except (TypeError, ValueError) as error:
-                shown.update({"text/plain": str(error)}, raw=True)
-        note.value = " ".join(str(warning.message) for warning in caught)
-
-    box.observe(update, names="value")
