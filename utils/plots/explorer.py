@@ -102,7 +102,9 @@ def explore_alignment(
     matrix, sources, targets = prepare(weights, source_tokens, target_tokens, merge, show_end)
     best = matrix.argmax(axis=1).tolist()
     crossing = [i for i in range(len(best) - 1) if best[i] > best[i + 1] and sources[best[i]] != END]
-    data = {"weights": pack(matrix), "start": crossing[0] if crossing else len(best) // 2}
+    sure = matrix.max(axis=1)
+    start = max(crossing, key=lambda i: sure[i] + sure[i + 1], default=len(best) // 2)
+    data = {"weights": pack(matrix), "start": start}
     if compare:
         data |= {"name": compare[0], "compare": pack(compare[1])}
         if numpy.shape(compare[1]) != matrix.shape:
