@@ -28,7 +28,7 @@ def draw_timeline():
     """Figure 1-1: the models of ``data/timeline.csv``."""
     return plot_timeline(
         load_timeline(),
-        "Within three years the Transformer became a zoo; since 2022 most newcomers write",
+        "Within three years a zoo of Transformers; since 2022 mostly decoders",
         bold=("Transformer", "ULMFiT", "GPT", "BERT"),
     )
 
