@@ -13,7 +13,6 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import broadcast_object_list, set_seed
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm.auto import tqdm
 
@@ -158,6 +157,27 @@ def _adamw(groups, learning_rate):
     return torch.optim.AdamW(parts, lr=learning_rate, fused=True)  # one kernel, a quarter of the time
 
 
+class SmoothedCrossEntropy(torch.autograd.Function):
+    """F.cross_entropy with smoothed labels, faster: its gradient is made at once, in the place of softmax."""
+
+    @staticmethod
+    def forward(context: Any, logits: Tensor, expected: Tensor, smoothing: float) -> Tensor:
+        """A mean over the rows of [rows, vocabulary] that are no padding."""
+        share = (expected != PADDING_ID)[:, None] / (expected != PADDING_ID).sum()  # of each row in the mean
+        gradient, chosen = logits.softmax(dim=1), expected[:, None]
+        normaliser = logits.amax(dim=1, keepdim=True) - gradient.amax(dim=1, keepdim=True).log()
+        right = (1 - smoothing) * logits.gather(1, chosen) + smoothing * logits.mean(dim=1, keepdim=True)
+        gradient.sub_(smoothing / logits.size(1))
+        gradient.scatter_add_(1, chosen, torch.full_like(right, smoothing - 1)).mul_(share)
+        context.save_for_backward(gradient)
+        return ((normaliser - right) * share).sum()
+
+    @staticmethod
+    def backward(context: Any, above: Tensor) -> tuple[Tensor, None, None]:
+        """The gradient, times that of what follows."""
+        return context.saved_tensors[0] * above, None, None
+
+
 def translation_loss(model: nn.Module, batch: Any, label_smoothing: float = 0.1) -> tuple[Tensor, int]:
     """Cross-entropy of the next target token (notebook 01, *Training, by hand*).
 
@@ -168,8 +188,8 @@ def translation_loss(model: nn.Module, batch: Any, label_smoothing: float = 0.1)
     source, target = batch
     expected = target[:, 1:]  # the decoder reads up to token t and is asked for token t + 1
     logits = model(source, target[:, :-1]).float().flatten(0, 1)  # [batch · (target - 1), vocabulary]
-    options = {"ignore_index": PADDING_ID, "label_smoothing": label_smoothing}
-    return F.cross_entropy(logits, expected.flatten(), **options), int((expected != PADDING_ID).sum())
+    loss = SmoothedCrossEntropy.apply(logits, expected.flatten(), label_smoothing)
+    return loss, int((expected != PADDING_ID).sum())
 
 
 MODELS = {  # the class, and what the name fixes
