@@ -8,8 +8,8 @@ from pathlib import Path
 
 import matplotlib
 
-from utils.alignment import merge_into_words
 from utils.plots import COLORS
+from utils.plots.weights import prepare
 from utils.translator import load_translator
 from utils.vocabulary import END
 
@@ -44,9 +44,7 @@ def draw(sentence: str = SENTENCE, path: Path = IMAGE, frames_a_second: float = 
     from matplotlib.path import Path as Curve
 
     (translation,) = load_translator("multi30k-en-fr-gru-attention").translate(sentence, beam_size=5)
-    weights, sources, targets = merge_into_words(
-        translation.attention_weights, translation.source_tokens, translation.target_tokens
-    )
+    weights, sources, targets = prepare(translation)
     written = [index for index, word in enumerate(targets) if word != END]
     read = [index for index, word in enumerate(sources) if word != END]
     words = {"en": [sources[i] for i in read], "fr": [targets[i] for i in written]}

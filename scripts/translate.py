@@ -16,17 +16,15 @@ def alignment_text(translation: "Translation") -> str:
     Raises:
         ValueError: a translation without attention weights.
     """
-    from utils.alignment import merge_into_words
+    from utils.plots.weights import prepare
 
     if translation.attention_weights is None:
         raise ValueError("this translator has no attention, so there is no alignment to show")
-    weights, sources, targets = merge_into_words(
-        translation.attention_weights, translation.source_tokens, translation.target_tokens
-    )
+    weights, sources, targets = prepare(translation)
     width = max(map(len, targets))
     lines = []
     for word, row in zip(targets, weights, strict=True):
-        largest = [index for index in row.argsort(descending=True).tolist()[:3] if row[index] >= 0.1]
+        largest = [index for index in (-row).argsort(kind="stable").tolist()[:3] if row[index] >= 0.1]
         looked_at = "  ".join(f"{sources[index]} {row[index]:.2f}" for index in largest)
         lines.append(f"{word:<{width}}  ←  {looked_at}")
     return "\n".join(lines)

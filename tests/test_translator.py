@@ -11,8 +11,9 @@ from safetensors.torch import load_file
 
 from scripts.convert import convert, main
 from utils import pretrained
-from utils.alignment import group_into_words, merge_into_words
+from utils.alignment import group_into_words
 from utils.loaders import load_captions
+from utils.plots.weights import prepare
 from utils.pretrained import CHECKPOINTS, CheckpointError, find_folder, verify_folder, write_checksums
 from utils.tokens import END_ID, START_ID, pad
 from utils.translator import Translator, beam_search, load_translator
@@ -185,10 +186,8 @@ def test_control_tokens_in_a_sentence_are_text(attentive, token, place):
     (translation,) = attentive.translate([sentence])
     assert attentive.source_tokenizer.encode(sentence).ids[1:-1].count(END_ID) == 0
     assert "".join(translation.source_tokens[:-1]).replace("▁", "") == sentence.replace(" ", "")
-    weights, sources, _ = merge_into_words(
-        translation.attention_weights, translation.source_tokens, translation.target_tokens
-    )
-    assert torch.allclose(weights.sum(dim=1), torch.ones(len(weights)), atol=1e-5)
+    weights, sources, _ = prepare(translation)
+    assert weights.sum(axis=1) == pytest.approx(1, abs=1e-5)
     assert all(sources)
     (aligned,) = attentive.align([sentence], [sentence])
     assert aligned.attention_weights.shape[1] == len(translation.source_tokens)

@@ -86,15 +86,6 @@ def merge_weights(
     return torch.stack([columns[group].mean(dim=0) for group in target_groups])
 
 
-def merge_into_words(
-    weights: torch.Tensor, source_tokens: Sequence[str], target_tokens: Sequence[str]
-) -> tuple[torch.Tensor, list[str], list[str]]:
-    """Merge weights into those over the words of ``group_into_words``; gives the words, too."""
-    sources, targets = group_into_words(source_tokens), group_into_words(target_tokens)
-    merged = merge_weights(weights, [group for _, group in sources], [group for _, group in targets])
-    return merged, [word for word, _ in sources], [word for word, _ in targets]
-
-
 def parse_links(text: str) -> tuple[set[tuple[int, int]], set[tuple[int, int]]]:
     """Parse links in Pharaoh form, source index first: ``0-0`` is sure, ``1?2`` is possible.
 

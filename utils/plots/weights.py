@@ -18,7 +18,7 @@ def as_array(values: Any) -> numpy.ndarray:
     return numpy.asarray(values, dtype=numpy.float64)
 
 
-def prepare(weights: Any, source_tokens: Any, target_tokens: Any, merge: bool, show_end: bool):
+def prepare(weights: Any, source_tokens: Any = None, target_tokens: Any = None, merge=True, show_end=True):
     """Find weights and tokens, merge pieces into words, and trim the end tokens if that is wanted."""
     if type(weights) in (list, tuple) and weights and hasattr(weights[0], "attention_weights"):
         if len(weights) > 1:
