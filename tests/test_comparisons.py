@@ -21,7 +21,7 @@ def tiny():
         tuned=2,
         sentences=300,
         validated=30,
-        batch=16,
+        batches=(16,),
     )
     return comparison, comparisons.Corpus(comparison)
 
@@ -31,9 +31,14 @@ def test_all_arms_have_as_many_parameters_within_two_percent(name, monkeypatch):
     comparison = comparisons.COMPARISONS[name]
     monkeypatch.setattr(comparisons, "write_phrases", lambda *_: iter([{"en": "a", "fr": "a", "de": "a"}]))
     corpus = comparisons.Corpus(comparison)
+    recipes = [
+        {"model": arm.model, "sizes": sizes}
+        for arm in comparison.arms.values()
+        for sizes in (arm.sizes, *arm.others)
+    ]
     counts = [
-        sum(weight.numel() for weight in corpus.translator(label, 0).model.parameters())
-        for label in comparison.arms
+        sum(weight.numel() for weight in corpus.translator(recipe, 0).model.parameters())
+        for recipe in recipes
     ]
     assert max(counts) / min(counts) < 1.02
 
@@ -41,7 +46,7 @@ def test_all_arms_have_as_many_parameters_within_two_percent(name, monkeypatch):
 @pytest.mark.parametrize("name", comparisons.COMPARISONS)
 def test_all_arms_choose_from_grids_of_the_same_size(name):
     arms = comparisons.COMPARISONS[name].arms.values()
-    assert len({len(arm.rates) for arm in arms}) == 1
+    assert len({(len(arm.rates), len(arm.others)) for arm in arms}) == 1
     assert len({str(arm.sizes.get("bidirectional")) for arm in arms if "gru" in arm.model}) == 1
 
 

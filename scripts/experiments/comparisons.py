@@ -1,8 +1,8 @@
 """Comparisons of translators on phrasebook sentences, all else equal: notebook 02's attention and race.
 
-hello experiment attention-comparison | race-long: it goes on where it was stopped. For each arm the rate is
-chosen on validation sentences with a seed of its own; the test sentences are looked at once, at the end of
-each of five runs.
+hello experiment attention-comparison | race-short | race-long: it goes on where it was stopped. For each arm
+the recipe is chosen on validation sentences with a seed of its own; the test sentences are looked at once, at
+the end of each of five runs.
 """
 
 import itertools
@@ -28,11 +28,12 @@ TUNING_SEED = 100
 
 @dataclass(frozen=True)
 class Arm:
-    """A model, and the rates from which one is chosen."""
+    """A model, and the rates and sizes from which one of each is chosen."""
 
     model: str
     sizes: dict
     rates: tuple[float, ...]
+    others: tuple[dict, ...] = ()  # other sizes with as many parameters
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,9 @@ class Comparison:
     steps: int  # at most
     part: int  # steps between two looks at the validation sentences
     patience: int  # parts without improvement after which a training ends
-    tuned: int  # steps of each training in the grid
-    warm_up: int = 400
-    batch: int = 32
+    tuned: int  # steps of each training in the grid, in batches of the first size
+    warm_ups: tuple[int, ...] = (400,)
+    batches: tuple[int, ...] = (32,)
     theme: str = "agreements"
     languages: tuple[str, str] = ("en", "fr")
     sentences: int = 48_000
@@ -58,12 +59,18 @@ class Comparison:
 
 RECURRENT = {"embedding_size": 128, "dropout": 0.0}
 TRANSFORMER = {"width": 128, "heads": 4, "layers": 2, "feed_forward_size": 256, "dropout": 0.0}
+DEEPER = {"width": 112, "heads": 4, "layers": 3, "feed_forward_size": 176, "dropout": 0.0}
+WIDER = {"embedding_size": 64, "dropout": 0.0, "hidden_size": 250, "bidirectional": True}
 RACE = {
     "GRU with attention": Arm(
-        "gru-attention", RECURRENT | {"hidden_size": 204, "bidirectional": True}, (0.002, 0.004, 0.008)
+        "gru-attention",
+        RECURRENT | {"hidden_size": 204, "bidirectional": True},
+        (0.002, 0.004, 0.008, 0.016),
+        (WIDER,),
     ),
-    "Transformer": Arm("transformer", TRANSFORMER, (0.001, 0.002, 0.004)),
+    "Transformer": Arm("transformer", TRANSFORMER, (0.001, 0.002, 0.004, 0.008), (DEEPER,)),
 }
+GRID = {"warm_ups": (400, 100), "batches": (32, 64)}
 PLAIN = RECURRENT | {"bidirectional": False}
 COMPARISONS = {
     "attention-comparison": Comparison(
@@ -76,12 +83,15 @@ COMPARISONS = {
         2,
         24,
         LENGTH_RANGES,
-        steps=5000,
+        steps=20_000,
         part=250,
         patience=6,
         tuned=1500,
     ),
-    "race-long": Comparison(RACE, 16, 40, ((16, 24), (25, 32), (33, 40)), 1200, 100, 6, 400, averaging=0.99),
+    "race-short": Comparison(RACE, 2, 12, ((2, 6), (7, 12)), 2000, 100, 6, 500, **GRID, averaging=0.99),
+    "race-long": Comparison(
+        RACE, 16, 40, ((16, 24), (25, 32), (33, 40)), 1200, 100, 6, 400, **GRID, averaging=0.99
+    ),
 }
 
 
@@ -96,12 +106,12 @@ def compare(name: str, seeds=SEEDS, keep: Path | None = None) -> None:
     chosen = {label: choose(name, label, corpus) for label in comparison.arms}
     parameters = {}
     for seed, (label, recipe) in itertools.product(seeds, chosen.items()):
-        translator = corpus.translator(label, seed)
+        translator = corpus.translator(recipe, seed)
         parameters[label] = sum(weight.numel() for weight in translator.model.parameters())
         last = comparison.ranges[-1]
         if found(name, {"arm": label, "seed": seed, "low": last[0]}):
             continue
-        history = corpus.fit(translator, recipe, seed, comparison.steps)
+        history = corpus.fit(translator, recipe, seed, corpus.steps(comparison.steps, recipe))
         if keep:
             translator.save_pretrained(keep / f"{label.replace(' ', '-')}-{seed}")
         path = loaders.RESULTS / f"{name}-history.csv"
@@ -117,9 +127,7 @@ def compare(name: str, seeds=SEEDS, keep: Path | None = None) -> None:
         {
             "command": f"hello experiment {name}",
             "comparison": asdict(comparison),
-            "chosen": {
-                label: {"sizes": comparison.arms[label].sizes} | recipe for label, recipe in chosen.items()
-            },
+            "chosen": chosen,
             "parameters": parameters,
             "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
             "ends": f"when {comparison.patience} parts of {comparison.part} steps brought no better share of "
@@ -129,21 +137,39 @@ def compare(name: str, seeds=SEEDS, keep: Path | None = None) -> None:
 
 
 def choose(name, label, corpus):
-    """The recipe that is best on the validation sentences after a short training."""
-    comparison, tried = corpus.comparison, []
-    arm = comparison.arms[label]
-    for rate in arm.rates:
-        recipe = {"rate": rate, "warm_up": comparison.warm_up, "batch": comparison.batch}
-        key = {"arm": label} | recipe | {"sizes": str(arm.sizes)}
-        row = found(f"{name}-tuning", key)
-        if row is None:
-            translator = corpus.translator(label, TUNING_SEED)
-            history = corpus.fit(translator, recipe, TUNING_SEED, comparison.tuned)
-            best = history.sort_values(["exact", "loss"], ascending=[False, True]).iloc[0]
-            row = key | {"exact": best["exact"], "loss": best["loss"], "seconds": history["seconds"].max()}
-            add_row(f"{name}-tuning", row)
-        tried.append(((float(row["exact"]), -float(row["loss"])), recipe))
-    return max(tried, key=lambda entry: entry[0])[1]
+    """The recipe that is best on validation sentences after short trainings that read equally many.
+
+    One thing after another is chosen, and the best so far is kept of the others: the rate, the warm-up, the
+    number of sentences in a batch, and the sizes.
+    """
+    comparison, arm = corpus.comparison, corpus.comparison.arms[label]
+    tried = {}
+    best = {"rate": arm.rates[0], "warm_up": comparison.warm_ups[0], "batch": comparison.batches[0]}
+    best |= {"model": arm.model, "sizes": arm.sizes}
+    for what, values in (
+        ("rate", arm.rates),
+        ("warm_up", comparison.warm_ups),
+        ("batch", comparison.batches),
+        ("sizes", (arm.sizes, *arm.others)),
+    ):
+        for recipe in (best | {what: value} for value in values):
+            tried[str(recipe)] = try_briefly(name, label, recipe, corpus), recipe
+        best = max(tried.values(), key=lambda entry: entry[0])[1]
+    return best
+
+
+def try_briefly(name, label, recipe, corpus):
+    """What a short training gets on the validation sentences, (share exactly right, minus loss)."""
+    key = {"arm": label} | recipe | {"sizes": str(recipe["sizes"])}
+    row = found(f"{name}-tuning", key)
+    if row is None:
+        steps = corpus.steps(corpus.comparison.tuned, recipe)
+        translator = corpus.translator(recipe, TUNING_SEED)
+        history = corpus.fit(translator, recipe, TUNING_SEED, steps)
+        best = history.sort_values(["exact", "loss"], ascending=[False, True]).iloc[0]
+        row = key | {"exact": best["exact"], "loss": best["loss"], "seconds": history["seconds"].max()}
+        add_row(f"{name}-tuning", row)
+    return float(row["exact"]), -float(row["loss"])
 
 
 class Corpus:
@@ -167,14 +193,18 @@ class Corpus:
         )
         return [ids[1:] for ids in source], target
 
-    def translator(self, label, seed):
-        """An untrained translator of an arm."""
-        arm = self.comparison.arms[label]
-        return new_translator(arm.model, self.tokenizers, seed, 2 * self.comparison.high, **arm.sizes)
+    def translator(self, recipe, seed):
+        """An untrained translator."""
+        longest = 2 * self.comparison.high
+        return new_translator(recipe["model"], self.tokenizers, seed, longest, **recipe["sizes"])
+
+    def steps(self, steps, recipe):
+        """In how many steps a recipe reads as many sentences as so many batches of the first size have."""
+        return steps * self.comparison.batches[0] // recipe["batch"]
 
     def fit(self, translator, recipe, seed, steps) -> pd.DataFrame:
         """Train until validation stops improving, or for so many steps; gives step, seconds, loss, exact."""
-        part, batch = self.comparison.part, recipe["batch"]
+        part, batch = self.steps(self.comparison.part, recipe), recipe["batch"]
         sources, targets = self.training
         size = part * batch
 
