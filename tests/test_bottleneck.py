@@ -7,6 +7,7 @@ import pytest
 from phrasebook import write_phrases
 from scripts.experiments import bottleneck, sequence_speed
 from utils import loaders
+from utils.translator import load_translator
 
 ROW = {"en": "the old cat", "de": "die alte die", "links_en_de": "0-0 1-1 2-2 2-1"}
 
@@ -59,3 +60,15 @@ def test_the_layers_that_are_timed_agree_and_every_case_has_a_row(tmp_path, monk
     table = pd.read_csv(tmp_path / "sequence-speed.csv")
     assert len(table) == 2 * 3 * 2
     assert set(table["milliseconds"]) == {1.0}
+
+
+def test_an_untrained_pair_has_the_same_sizes_and_other_weights():
+    trained = load_translator("phrasebook-en-de-gru")
+    other = bottleneck.untrained(trained)
+    assert other.model.config == trained.model.config
+    assert all(
+        not a.equal(b)
+        for a, b in zip(other.model.parameters(), trained.model.parameters(), strict=True)
+        if a.ndim > 1
+    )
+    assert (other.languages, other.source_tokenizer) == (trained.languages, trained.source_tokenizer)

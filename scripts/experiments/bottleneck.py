@@ -64,6 +64,14 @@ def probed(translator: Translator, rows: list[dict]) -> np.ndarray:
     return np.array([np.mean(part) for part in np.array_split(gains, 3)])
 
 
+def untrained(translator: Translator) -> Translator:
+    """The same translator with a new network, whose weights are random."""
+    torch.manual_seed(0)
+    network = type(translator.model)(**translator.model.config).eval()
+    tokenizers = translator.source_tokenizer, translator.target_tokenizer
+    return Translator(network, *tokenizers, translator.languages, translator.training_length)
+
+
 def measure_bottleneck(pairs: Path = PAIRS, name: str = "bottleneck") -> None:
     """Measure every pair without attention, and the shipped one; a row for each third of the sentences."""
     folders = sorted(pairs.glob("without-attention-*"))
@@ -82,10 +90,11 @@ def measure_bottleneck(pairs: Path = PAIRS, name: str = "bottleneck") -> None:
         for measure, values in (
             ("translated", translated(translator, rows)),
             ("probe", probed(translator, even)),
+            ("probe, untrained", probed(untrained(translator), even)),
         ):
             for third, value in enumerate(values, 1):
                 found.append({"pair": pair, "measure": measure, "third": third, "value": round(value, 2)})
-        print(pair, [row["value"] for row in found[-6:]], flush=True)
+        print(pair, [row["value"] for row in found[-9:]], flush=True)
         write_rows(name, found)
     write_settings(
         name,
@@ -95,5 +104,6 @@ def measure_bottleneck(pairs: Path = PAIRS, name: str = "bottleneck") -> None:
             "translation has all words that the phrasebook links to it; in per cent",
             "probe": f"up to {PROBED} sentences of {WORDS} words without comma; ridge classifier (alpha 10) "
             "on the last hidden state, content words, a quarter held out; points over the place's commonest",
+            "probe, untrained": "the same on the last state of a network of the same sizes, random weights",
         },
     )
