@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from utils import loaders
@@ -23,4 +24,22 @@ def write_settings(name: str, settings: dict[str, Any]) -> None:
     (loaders.RESULTS / f"{name}.json").write_text(text + "\n", encoding="utf-8")
 
 
-write_configuration = write_settings
+def found(name: str, key: dict) -> dict | None:
+    """The row of ``data/results/NAME.csv`` that has these entries, if there is one."""
+    path = loaders.RESULTS / f"{name}.csv"
+    if not path.exists():
+        return None
+    table = pd.read_csv(path, keep_default_na=False)
+    same = np.logical_and.reduce(
+        [table[column].astype(type(value)) == value for column, value in key.items()]
+    )
+    return table[same].iloc[0].to_dict() if same.any() else None
+
+
+def add_row(name: str, row: dict) -> None:
+    """Append a row to ``data/results/NAME.csv``; the file's columns are kept, and others are added."""
+    path = loaders.RESULTS / f"{name}.csv"
+    table = pd.read_csv(path, dtype=str, keep_default_na=False) if path.exists() else pd.DataFrame()
+    table = pd.concat([table, pd.DataFrame([row]).astype(object)]).fillna("")
+    table.to_csv(path, index=False, encoding="utf-8", lineterminator="\n")
+    print(json.dumps(row), flush=True)

@@ -8,9 +8,9 @@ from datasets import Dataset, DatasetDict
 from transformers import BertConfig, BertModel, LlamaConfig, LlamaModel
 
 from scripts.experiments import cards, imdb_draws, imdb_sweep, imdb_transformers
-from scripts.experiments.imdb_sweep import OFF, Recipe, Settings, found, rate, runs, shorten, sweep
+from scripts.experiments.imdb_sweep import OFF, Recipe, Settings, rate, runs, shorten, sweep
 from scripts.settings import LanguageModelTraining, Places
-from scripts.tables import write_settings
+from scripts.tables import found, write_settings
 from scripts.train import fit, large_corpus
 from utils import features, loaders, pretrained
 from utils.features import load_features

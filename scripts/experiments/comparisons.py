@@ -15,9 +15,8 @@ import pandas as pd
 import torch
 
 from phrasebook import write_phrases
-from scripts.experiments.imdb_sweep import add_row, found
 from scripts.lengths import LENGTH_RANGES, SEEDS, exact_by_length
-from scripts.tables import write_settings
+from scripts.tables import add_row, found, write_settings
 from utils import loaders
 from utils.tokens import pad, sorted_batches, translation_batches
 from utils.training import new_translator, phrasebook_tokenizers, train, translation_loss

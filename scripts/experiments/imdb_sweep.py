@@ -6,7 +6,6 @@ cores a run with 500 labels takes five minutes. The recipes are chosen on the de
 """
 
 import itertools
-import json
 import platform
 import time
 from collections.abc import Iterator
@@ -14,7 +13,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
 from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer
 from sklearn.linear_model import LogisticRegression
@@ -22,8 +20,7 @@ from torch.nn import functional as F
 
 from scripts.corpora import load_imdb, plain
 from scripts.experiments import imdb_draws
-from scripts.tables import write_settings
-from utils import loaders
+from scripts.tables import add_row, found, write_settings
 from utils.models.language_models import RecurrentLanguageModel
 from utils.texts import load_language_model
 from utils.tokens import bucketed_batches, pad, sorted_batches
@@ -294,24 +291,3 @@ def available(body) -> bool:
         print(f"left out: {body} is missing; hello train language-model --corpus imdb --output {body}")
         return False
     return True
-
-
-def found(name: str, key: dict) -> dict | None:
-    """The row of ``data/results/NAME.csv`` that has these entries, if there is one."""
-    path = loaders.RESULTS / f"{name}.csv"
-    if not path.exists():
-        return None
-    table = pd.read_csv(path, keep_default_na=False)
-    same = np.logical_and.reduce(
-        [table[column].astype(type(value)) == value for column, value in key.items()]
-    )
-    return table[same].iloc[0].to_dict() if same.any() else None
-
-
-def add_row(name: str, row: dict) -> None:
-    """Append a row to ``data/results/NAME.csv``; the file's columns are kept, and others are added."""
-    path = loaders.RESULTS / f"{name}.csv"
-    table = pd.read_csv(path, dtype=str, keep_default_na=False) if path.exists() else pd.DataFrame()
-    table = pd.concat([table, pd.DataFrame([row]).astype(object)]).fillna("")
-    table.to_csv(path, index=False, encoding="utf-8", lineterminator="\n")
-    print(json.dumps(row), flush=True)

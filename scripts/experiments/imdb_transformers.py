@@ -25,13 +25,11 @@ from scripts.experiments.imdb_sweep import (
     RESULTS,
     SIZES,
     Recipe,
-    add_row,
     described,
     fit,
-    found,
     measure,
 )
-from scripts.tables import write_rows
+from scripts.tables import add_row, found, write_rows
 from utils import features
 from utils.models.language_models import RecurrentLanguageModel
 from utils.pretrained import load_smollm2
