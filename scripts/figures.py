@@ -15,7 +15,7 @@ import torch
 from phrasebook import HELD_OUT
 from scripts.diagrams import Diagram
 from scripts.timeline_figure import load_timeline, plot_timeline
-from utils.plots import plot_alignment, use_style
+from utils.plots import COLORS, plot_alignment, use_style
 from utils.translator import load_translator
 
 IMAGES = Path(__file__).parents[1] / "imgs"
@@ -92,13 +92,14 @@ def draw_attention():
     """Figure 1-4: the decoder predicts its third token; scores and weights are those of the trained model."""
     translator = load_translator("phrasebook-en-de-gru-attention")
     words, scores = _third_look(translator)
-    page = Diagram(72, 67, "To write “großartig”, the decoder looks back at “great”")
+    page = Diagram(72, 71, "To write “großartig”, the decoder looks back at “great”")
     page.frame(0.8, 6, 51.6, 14.2, "encoder")
     _name(page, 2.4, 10.1, "encoder")
-    page.frame(26.5, 50, 71.2, 58.2, "decoder")
-    _name(page, 28, 54.1, "decoder")
-    softmax = page.box(30.8, 25.6, 38.2, 2.6, "softmax: positive, and sum to 1", "attention", fill=0.08)
-    mean = page.box(30.8, 39.5, 22, 3, "weighted mean of the states", "attention")
+    page.frame(26.5, 54, 71.2, 62.2, "decoder")
+    _name(page, 28, 58.1, "decoder")
+    compare = page.box(30.8, 20.9, 38.2, 2.6, "compare the query with each state", "attention", fill=0.08)
+    softmax = page.box(30.8, 31.3, 38.2, 2.6, "softmax: positive, and sum to 1", "attention", fill=0.08)
+    mean = page.box(30.8, 44, 27, 3, "weighted mean: sum of weight × state", "attention")
     before = None
     for number, (word, score, weight) in enumerate(zip(words, scores, scores.softmax(dim=0), strict=True)):
         cell = page.box(14.2 + 8.3 * number, 10.1, 5, 5, "RNN", "encoder")
@@ -106,31 +107,35 @@ def draw_attention():
         if before:  # it reads in both directions
             page.arrow((before.right + 0.3, 11.3), (cell.left - 0.3, 11.3), color="encoder")
             page.arrow((cell.left - 0.3, 8.9), (before.right + 0.3, 8.9), color="encoder")
-        scored = page.box(cell.x, 19.6, 5, 2.6, f"{score:.1f}".replace("-", "−"), "attention", fill=0)
-        page.arrow(cell, scored, color="encoder")
+        page.arrow(cell, (cell.x, compare.bottom - 0.3), color="encoder")
+        page.axes.plot(cell.x, 16.6, "o", color=COLORS["encoder"], markersize=3.5)  # here it branches
+        scored = page.box(cell.x, 26.1, 5, 2.6, f"{score:.1f}".replace("-", "−"), "attention", fill=0)
+        page.arrow((cell.x, compare.top + 0.3), scored, color="attention")
         page.arrow(scored, (cell.x, softmax.bottom - 0.3), color="attention")
-        weighed = page.box(cell.x, 31.6, 5, 2.6, f"{weight:.2f}", "attention", fill=0.7 * float(weight))
+        weighed = page.box(cell.x, 36.5, 5, 2.6, f"{weight:.2f}", "attention", fill=0.7 * float(weight))
         page.arrow((cell.x, softmax.top + 0.3), weighed, color="attention")
         end = (mean.x + 1.6 * (number - 2), mean.bottom - 0.3)
         page.arrow((cell.x, weighed.top + 0.3), end, color="light", width=0.8, head=False)
         page.arrow((cell.x, weighed.top + 0.3), end, color="attention", weight=float(weight), width=2.4)
         before = cell
-    for y, text in ((19.6, "scores"), (31.6, "weights")):
+    page.arrow((cell.x, 16.6), (3.4, 16.6), (3.4, mean.y), mean, color="encoder", width=0.8)
+    page.label(4.6, 46, "the states themselves", ha="left")
+    for y, text in ((26.1, "scores"), (36.5, "weights")):
         page.label(10.6, y, text, color="attention", weight="bold", ha="right")
-    before = (35, 54.1)
+    before = (35, 58.1)
     for number, word in enumerate(["<s>", *_GERMAN[:2]]):
-        cell = page.box(39 + 9.5 * number, 54.1, 5, 5, "RNN", "decoder")
+        cell = page.box(39 + 9.5 * number, 58.1, 5, 5, "RNN", "decoder")
         page.arrow(before, cell, color="decoder")
-        token = page.token(cell.x + (number == 2), 47, word)
+        token = page.token(cell.x + (number == 2), 51, word)
         page.arrow(token, (token.x, cell.bottom - 0.3))
-        page.arrow(cell, page.token(cell.x, 61, _GERMAN[number], "highlight" if number == 2 else "light"))
+        page.arrow(cell, page.token(cell.x, 65, _GERMAN[number], "highlight" if number == 2 else "light"))
         before = cell
-    page.arrow((53.3, 53.8), (53.3, 19.6), (50.2, 19.6), color="attention")
-    page.axes.plot([53.3, 53.3], [38.9, 40.1], color="white", linewidth=4, zorder=2)  # a bridge
-    page.arrow((mean.right, 39.5), (56.2, 39.5), (56.2, cell.bottom - 0.3), color="attention")
-    page.arrow(cell, page.box(67.5, 54.1, 5, 5, fill=0, dashed=True), color="light")
-    page.label(54.2, 25.6, "the query: the decoder's\nstate before this step", ha="left")
-    page.label(57.2, 39.5, "the context", ha="left")
+    page.arrow((53.3, 57.8), (53.3, compare.y), (compare.right + 0.3, compare.y), color="attention")
+    page.axes.plot([53.3, 53.3], [mean.y - 0.6, mean.y + 0.6], color="white", linewidth=4, zorder=2)  # bridge
+    page.arrow((mean.right, mean.y), (56.2, mean.y), (56.2, cell.bottom - 0.3), color="attention")
+    page.arrow(cell, page.box(67.5, 58.1, 5, 5, fill=0, dashed=True), color="light")
+    page.label(54.2, 27, "the query, made from\nthe decoder's state\nbefore this step", ha="left")
+    page.label(57.2, mean.y, "the context", ha="left")
     page.label(54.2, 10.1, "scores and weights of the\ntrained translator", ha="left", color="muted")
     return page
 
@@ -170,7 +175,7 @@ def draw_transformer():
         for number, name in enumerate(names):
             low = 15.4 + 12 * number
             color = "transformer" if name == "feed-forward" else "attention"
-            norm = page.box(x, low + 0.9, 19, 1.8, "layer norm", fill=0)
+            norm = page.box(x, low + 0.9, 19, 1.8, "layer norm", fill=0.45)
             layer = page.box(x, low + 5, 19, 3, name, color)
             total = page.box(x, low + 8.7, 2.2, 2, "+", fill=0)
             page.arrow(before, norm)
@@ -184,8 +189,8 @@ def draw_transformer():
         edges = sorted((x - side * 11, x + side * 14))
         page.frame(edges[0], 12.4, edges[1], total.top + 1.2, part, layers=3)
         _name(page, edges[0] + 0.8, total.top + 4, part)
-        page.label(x + 1.2, total.top + 4, "N equal layers", color="muted", ha="left")
-        last = page.box(x, total.top + 6.6, 10, 1.8, "layer norm", fill=0)
+        page.label(x + 1.2, total.top + 4, "N layers of the same kind", color="muted", ha="left")
+        last = page.box(x, total.top + 6.6, 10, 1.8, "layer norm", fill=0.45)
         page.arrow(total, last)
         if part == "encoder":
             encoded = last
@@ -195,12 +200,12 @@ def draw_transformer():
     page.arrow(words, page.token(52, 66.6, " ".join(_GERMAN)))
     page.label(28.4, 52, "keys and values")
     legend = (
-        ("attention", 0.16, "attention: words look at words"),
-        ("transformer", 0.16, "feed-forward: each word by itself"),
-        ("light", 0, "+: what came in is added again"),
+        ("attention", 0.16, "", "attention: words look at words"),
+        ("transformer", 0.16, "", "feed-forward: each word by itself"),
+        ("light", 0, "+", "what came in is added again"),
     )
-    for number, (color, fill, text) in enumerate(legend):
-        page.box(2.4, 66 - 2.6 * number, 2.6, 1.6, "", color, fill)
+    for number, (color, fill, sign, text) in enumerate(legend):
+        page.box(2.4, 66 - 2.6 * number, 2.2 if sign else 2.6, 2 if sign else 1.6, sign, color, fill)
         page.label(4.8, 66 - 2.6 * number, text, ha="left")
     return page
 
