@@ -132,11 +132,11 @@ def _read_gold(gold: Any, rows: int, columns: int) -> list[tuple[int, int, bool]
 
 
 def _draw_gold(ax, links):
-    """Outline the cells of gold links: a full line is sure, a dotted one possible."""
+    """Outline the cells of links: a full line is sure, a dotted one possible."""
     style: dict[str, Any] = {"linewidth": 1.8, "color": COLORS["highlight"]}
     for source, target, sure in links:
         box = ax.add_patch(Rectangle((source - 0.45, target - 0.45), 0.9, 0.9, fill=False, **style))
         box.set_linestyle("-" if sure else ":")
-    kinds: dict[str, Any] = {"gold link, sure": "-", "gold link, possible": ":"}
+    kinds: dict[str, Any] = {"sure link": "-", "possible link": ":"}
     handles = [Line2D([], [], label=label, linestyle=line, **style) for label, line in kinds.items()]
     ax.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, 0), ncols=2)
