@@ -59,32 +59,36 @@ def draw_rnn():
 
 def draw_encoder_decoder():
     """Figure 1-3: the pair of recurrent networks on the German example."""
-    page = Diagram(72.8, 28.5, "One vector carries the whole sentence across")
-    vector = page.stack(36.4, 13.5, 6, 1.5, 1.1, "highlight", (0, 1.1), fill=0.55)
-    page.label(36.4, 21, "last\nhidden\nstate")
+    page = Diagram(73, 28.5, "One vector carries the whole sentence across")
+    vector = page.stack(36.5, 13.5, 6, 1.5, 1.1, "highlight", (0, 1.1), fill=0.55)
+    page.label(36, 21, "last\nhidden\nstate")
     sides = (
-        (0.6, "encoder", [*_ENGLISH, "</s>"], "reads the source, word by word"),
-        (39.2, "decoder", ["<s>", *_GERMAN], "gets the vector at every step"),
+        (0.5, "encoder", [*_ENGLISH, "</s>"], "reads the source, word by word"),
+        (38.6, "decoder", ["<s>", *_GERMAN], "gets the vector at every step"),
     )
     for left, part, words, caption in sides:
-        page.frame(left, 8.2, left + 33, 17.3, part)
+        page.frame(left, 8.2, left + 34.1, 17.3, part)
         _name(page, left + 0.6, 1.8, part, caption)
         before = vector if part == "decoder" else None
         for number, word in enumerate(words):
-            cell = page.box(left + 4.4 + 6.3 * number, 13.5, 4.4, 4.4, "RNN", part)
+            cell = page.box(left + 4.6 + 6.65 * number, 13.5, 4.4, 4.4, "RNN", part)
             if before:
                 page.arrow(before, cell, color=part)
             if part == "decoder":
                 page.arrow(cell, page.token(cell.x, 21, [*_GERMAN, "</s>"][number]))
                 below = cell.x - 1.2
-                stops = (36.4, vector.bottom - 0.3), (36.4, 9.2), (below, 9.2), (below, cell.bottom - 0.3)
+                corner = (vector.x, 9.2)
+                stops = (vector.x, vector.bottom - 0.3), corner, (below, 9.2), (below, cell.bottom - 0.3)
                 page.arrow(*stops, color="highlight")
+            elif number < len(words) - 1:
+                page.arrow(cell, (cell.x, 19.4), color="light")
             token = page.token(cell.x, 5.4, word)
             x = cell.x + (0.6 if part == "decoder" else 0)  # beside the vector's arrow
             page.arrow((x, token.top + 0.3), (x, cell.bottom - 0.3))
             before = cell
         if part == "encoder":
             page.arrow(before, vector, color=part)
+            page.label(left + 14.6, 20.9, "the earlier states are not handed over", color="muted")
     return page
 
 

@@ -357,10 +357,10 @@ def test_texts_show_no_pictures_of_other_folders(path):
 
 
 @every_notebook
-def test_cells_that_only_draw_are_folded(path):
+def test_folded_cells_say_what_they_draw_or_check(path):
     for cell in code_cells(path):
         if cell.metadata.get("jupyter", {}).get("source_hidden"):
-            assert cell.source.startswith("# Draws "), cell.source
+            assert cell.source.startswith(("# Draws ", "# Checks ")), cell.source
 
 
 @every_notebook
