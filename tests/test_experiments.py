@@ -281,9 +281,9 @@ def test_every_experiment_has_a_name_that_the_command_takes(monkeypatch, capsys)
     with pytest.raises(SystemExit) as end:
         experiments.main(["marathon"])
     assert end.value.code == 2
-    assert "phrasebook-race" in capsys.readouterr().err
+    assert "phrasebook-pair" in capsys.readouterr().err
 
 
 def test_results_that_are_missing_name_what_computes_them(elsewhere):
-    with pytest.raises(FileNotFoundError, match=r"hello experiment phrasebook-race"):
-        load_results("phrasebook-race-history")
+    with pytest.raises(FileNotFoundError, match=r"hello experiment phrasebook-pair"):
+        load_results("phrasebook-pair-history")

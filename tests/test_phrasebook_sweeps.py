@@ -25,18 +25,16 @@ def test_a_sweep_writes_a_row_for_each_arm_seed_and_length(monkeypatch, tmp_path
 
     monkeypatch.setattr(loaders, "RESULTS", tmp_path)
     monkeypatch.setattr(phrasebook_sweeps, "train_short", train_short)
-    arms = {"one": ("race-gru", str), "other": ("race-gru", reversed_words)}
+    arms = {"one": ("pair", str), "other": ("pair", reversed_words)}
     sweep("small", arms, seeds=range(2), ranges=((2, 4), (5, 6)), sentences=3)
-    assert asked == [
-        ("race-gru", seed, text) for seed, text in ((0, "a b"), (0, "b a"), (1, "a b"), (1, "b a"))
-    ]
+    assert asked == [("pair", seed, text) for seed, text in ((0, "a b"), (0, "b a"), (1, "a b"), (1, "b a"))]
     table, history = (pd.read_csv(tmp_path / f"{name}.csv") for name in ("small", "small-history"))
     assert list(table.columns) == ["arm", "seed", "low", "high", "sentences", "exact", "bleu"]
     assert len(table) == len(history) == 8
-    assert history["step"].tolist()[:2] == [600, 1200]
+    assert history["step"].tolist()[:2] == [700, 1400]
     assert history["seconds"].tolist()[:2] == [0.5, 1.0]
     settings = json.loads((tmp_path / "small.json").read_text(encoding="utf-8"))
-    assert settings["trainings"]["one"] == SHORT_TRAININGS["race-gru"]
+    assert settings["trainings"]["one"] == SHORT_TRAININGS["pair"]
     assert settings["seconds"] == {"one": [1.0, 1.0], "other": [1.0, 1.0]}
     assert [len(texts) for texts in settings["translations"]["one"]] == [len(HELD_OUT)] * 2
 

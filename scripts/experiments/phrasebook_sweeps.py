@@ -1,6 +1,6 @@
-"""Repeats short trainings on the phrasebook over several seeds: the sweeps of notebooks 01 and 02.
+"""Repeats short trainings on the phrasebook over several seeds: the sweep of notebook 01.
 
-hello experiment phrasebook-pair | phrasebook-race
+hello experiment phrasebook-pair
 """
 
 import itertools
@@ -15,11 +15,6 @@ from scripts.tables import write_rows, write_settings
 # The arms of each sweep: its short training, and what is done to an English sentence before it is read.
 SWEEPS = {
     "phrasebook-pair": {"as written": ("pair", str), "source reversed": ("pair", reversed_words)},
-    "phrasebook-race": {
-        "with attention": ("race-gru-attention", str),
-        "without attention": ("race-gru", str),
-        "Transformer": ("race-transformer", str),
-    },
 }
 
 

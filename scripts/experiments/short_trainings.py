@@ -7,21 +7,10 @@ from phrasebook import write_mixture
 from utils.training import History, fit_translator, new_translator, phrasebook_tokenizers
 from utils.translator import Translator
 
-
-def _race(model, learning_rate, **sizes):
-    # What the race compares differs in the model alone: the same sentences in the same order, and as many
-    # parameters, to 2 %.
-    data = {"target": "fr", "theme": "agreements", "short_share": 0.2, "steps": 1200, "batch_size": 32}
-    return data | {"model": model, "learning_rate": learning_rate, "sizes": sizes | {"dropout": 0.0}}
-
-
 SHORT_TRAININGS: dict[str, dict[str, Any]] = {
     "pair": {"model": "gru", "target": "de", "theme": None, "short_share": 0.95, "steps": 1400}
     | {"batch_size": 48, "learning_rate": 6e-3}
     | {"sizes": {"embedding_size": 192, "hidden_size": 208, "bidirectional": False, "dropout": 0.0}},
-    "race-gru": _race("gru", 6e-3, embedding_size=128, hidden_size=208),
-    "race-gru-attention": _race("gru-attention", 6e-3, embedding_size=128, hidden_size=192),
-    "race-transformer": _race("transformer", 2.5e-3, width=128, heads=4, layers=2, feed_forward_size=196),
 }
 
 
@@ -44,7 +33,7 @@ def train_short(
 ) -> ShortTraining:
     """Train one of ``SHORT_TRAININGS`` on phrasebook sentences, all different, each seen once.
 
-    Used in notebook 01, *Watch it learn*, and notebook 02, *The paper's own sentence*.
+    Used in notebook 01, *Watch it learn*.
 
     Args:
         seed: of the sentences and of the random weights.
