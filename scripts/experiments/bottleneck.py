@@ -64,9 +64,9 @@ def probed(translator: Translator, rows: list[dict]) -> np.ndarray:
     return np.array([np.mean(part) for part in np.array_split(gains, 3)])
 
 
-def untrained(translator: Translator) -> Translator:
+def untrained(translator: Translator, seed: int = 0) -> Translator:
     """The same translator with a new network, whose weights are random."""
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     network = type(translator.model)(**translator.model.config).eval()
     tokenizers = translator.source_tokenizer, translator.target_tokenizer
     return Translator(network, *tokenizers, translator.languages, translator.training_length)
@@ -78,7 +78,7 @@ def measure_bottleneck(pairs: Path = PAIRS, name: str = "bottleneck") -> None:
     if not folders:
         raise FileNotFoundError(f"there is no pair in {pairs}: hello experiment attention-comparison")
     found, written = [], {}
-    for source in (*folders, "phrasebook-en-de-gru"):
+    for seed, source in enumerate((*folders, "phrasebook-en-de-gru")):
         translator = load_translator(source)
         theme = "agreements" if source in folders else None
         if theme not in written:
@@ -90,7 +90,7 @@ def measure_bottleneck(pairs: Path = PAIRS, name: str = "bottleneck") -> None:
         for measure, values in (
             ("translated", translated(translator, rows)),
             ("probe", probed(translator, even)),
-            ("probe, untrained", probed(untrained(translator), even)),
+            ("probe, untrained", probed(untrained(translator, seed), even)),
         ):
             for third, value in enumerate(values, 1):
                 found.append({"pair": pair, "measure": measure, "third": third, "value": round(value, 2)})
