@@ -64,10 +64,10 @@ RACE = {
     "GRU with attention": Arm(
         "gru-attention",
         RECURRENT | {"hidden_size": 204, "bidirectional": True},
-        (0.002, 0.004, 0.008, 0.016),
+        (0.002, 0.004, 0.008, 0.016, 0.032),
         (WIDER,),
     ),
-    "Transformer": Arm("transformer", TRANSFORMER, (0.001, 0.002, 0.004, 0.008), (DEEPER,)),
+    "Transformer": Arm("transformer", TRANSFORMER, (0.001, 0.002, 0.004, 0.008, 0.016), (DEEPER,)),
 }
 GRID = {"warm_ups": (400, 100), "batches": (32, 64)}
 PLAIN = RECURRENT | {"bidirectional": False}
