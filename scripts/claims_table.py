@@ -46,7 +46,7 @@ def summary(found: dict[str, dict]) -> str:
         f"{counts[True]} hold",
         f"{counts[False]} do{'es' if counts[False] == 1 else ''} not hold at this scale",
     ]
-    parts += [f"{counts[None]} are undecided"] * (counts[None] > 0)
+    parts += [f"{counts[None]} {'is' if counts[None] == 1 else 'are'} undecided"] * (counts[None] > 0)
     parts += [f"{total - len(found)} are not yet settled"] * (len(found) < total)
     return f"Of {total} statements, {', '.join(parts[:-1])} and {parts[-1]}."
 
