@@ -163,7 +163,8 @@ class SmoothedCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(context: Any, logits: Tensor, expected: Tensor, smoothing: float) -> Tensor:
         """A mean over the rows of [rows, vocabulary] that are no padding."""
-        share = (expected != PADDING_ID)[:, None] / (expected != PADDING_ID).sum()  # of each row in the mean
+        counted = expected != PADDING_ID
+        share = counted[:, None] / counted.sum()  # of each row in the mean
         gradient, chosen = logits.softmax(dim=1), expected[:, None]
         normaliser = logits.amax(dim=1, keepdim=True) - gradient.amax(dim=1, keepdim=True).log()
         right = (1 - smoothing) * logits.gather(1, chosen) + smoothing * logits.mean(dim=1, keepdim=True)

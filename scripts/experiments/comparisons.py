@@ -89,7 +89,7 @@ COMPARISONS = {
     ),
     "race-short": Comparison(RACE, 2, 12, ((2, 6), (7, 12)), 2000, 100, 6, 500, **GRID, averaging=0.99),
     # Short trainings do not tell here which rate is best in the end: they favour larger ones, with which the
-    # whole training ends lower (in the settings: "larger rates"). So it has rates alone, and no larger ones.
+    # whole training ends lower (race-long-larger-rates.csv). So it has rates alone, and no larger ones.
     "race-long": Comparison(
         {label: replace(arm, rates=arm.rates[:3], others=()) for label, arm in RACE.items()},
         16,

@@ -74,6 +74,7 @@ def pack(values: Any, size: int = 2) -> str:
 
 
 def spoken(pairs: Iterable) -> str:
+    """Pairs (word, probability) as text."""
     return ", ".join(f"{word} {p:.0%}" for word, p in pairs)
 
 
@@ -84,6 +85,7 @@ def tips_of(names: Sequence[str], matrix: Any, least: float = 0.05) -> list[str]
 
 
 def bare(tokens: Iterable[str]) -> list[str]:
+    """Tokens without the sign of a word's beginning; a sign alone stays."""
     return [token.strip(WORD_SIGN) or WORD_SIGN for token in tokens]
 
 

@@ -1,4 +1,4 @@
-"""Attention weights as pictures need them: checked, over words, and an array."""
+"""Attention weights as pictures and texts need them: checked, over words, and an array."""
 
 import sys
 from typing import Any
@@ -18,7 +18,13 @@ def as_array(values: Any) -> numpy.ndarray:
     return numpy.asarray(values, dtype=numpy.float64)
 
 
-def prepare(weights: Any, source_tokens: Any = None, target_tokens: Any = None, merge=True, show_end=True):
+def prepare(
+    weights: Any,
+    source_tokens: Any = None,
+    target_tokens: Any = None,
+    merge: bool = True,
+    show_end: bool = True,
+) -> tuple[numpy.ndarray, list[str], list[str]]:
     """Find weights and tokens, merge pieces into words, and trim the end tokens if that is wanted."""
     if type(weights) in (list, tuple) and weights and hasattr(weights[0], "attention_weights"):
         if len(weights) > 1:
