@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import torch
@@ -80,22 +80,26 @@ def set_bias_to_frequencies(masked: MaskedLanguageModel, texts: Sequence[str]) -
         masked.model.output_bias.data.copy_(bias)
 
 
-def start_from_minilm(texts: Sequence[str], frozen_layers: int = 2) -> tuple[MaskedLanguageModel, list]:
+def start_from_minilm(
+    texts: Sequence[str], frozen_layers: int = 2, checkpoint: str | None = None
+) -> tuple[MaskedLanguageModel, list]:
     """MiniLM, made ready to learn to fill gaps.
 
     Args:
         texts: what it will learn from; sets the bias of its output.
         frozen_layers: lowest layers that stay as they are, as the embeddings do.
+        checkpoint: one that has learnt it already, to go on from.
 
     Returns:
         The model, and the parameters to train; all others are frozen.
     """
-    masked = minilm_for_filling()
+    masked = load_masked_language_model(checkpoint) if checkpoint else minilm_for_filling()
     layers, predictions = masked.model.bert.encoder.layer, masked.model.cls.predictions
-    # It compared directions, so its vectors are too short to be sure of a word, and grow slowly.
-    for parameter in layers[-1].output.LayerNorm.parameters():
-        parameter.data.mul_(4)
-    set_bias_to_frequencies(masked, texts)
+    if not checkpoint:
+        # It compared directions, so its vectors are too short to be sure of a word, and grow slowly.
+        for parameter in layers[-1].output.LayerNorm.parameters():
+            parameter.data.mul_(4)
+        set_bias_to_frequencies(masked, texts)
     masked.model.requires_grad_(False)
     trained = [*layers[frozen_layers:].parameters(), predictions.bias]
     for parameter in trained:
@@ -159,6 +163,7 @@ def fit_masked_language_model(
     batch_size: int = 32,
     epoch_size: int | None = None,
     mask_share: float = 0.15,
+    only_words: bool = False,
     seed: int = 0,
     **options,
 ) -> list[dict]:
@@ -166,7 +171,8 @@ def fit_masked_language_model(
 
     The windows are read whole, in halves or in quarters, so that the model knows short texts. The history
     has the mean log-probability of the hidden words of ``validation``, in nats, and the share of them that
-    are among the model's first five. Built in notebook 04, *Both, trained from scratch*.
+    are among the model's first five. With ``only_words`` it is asked for whole words alone, as
+    ``guess_words`` asks. Built in notebook 04, *Both, trained from scratch*.
     """
     longest = masked.max_length - 2  # without the start and the end
     if window % 4 or not 0 < window <= longest:
@@ -175,7 +181,8 @@ def fit_masked_language_model(
 
     def batches(epoch):
         generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
-        return [_hide(masked, tokens[:, 1:], mask_share, generator) for (tokens,) in windows(epoch)]
+        pick = partial(_hide, masked, share=mask_share, only_words=only_words, generator=generator)
+        return [pick(tokens[:, 1:]) for (tokens,) in windows(epoch)]
 
     def loss(_, batch):  # trained in one process: the network is the model's own
         tokens, inputs, selected = batch
@@ -194,13 +201,17 @@ def fit_masked_language_model(
     return train(masked.model, batches, loss, validate, **options)
 
 
-def _hide(masked, windows, share, generator):
+def _hide(masked, windows, share, only_words, generator):
     """Frame windows, or halves or quarters of them, and hide tokens: true ones, read ones, selected ones."""
     parts = 2 ** int(torch.randint(3, (), generator=generator))
     signs = masked.tokenizer
     tokens = F.pad(windows.reshape(len(windows) * parts, -1), (1, 1), value=signs.sep_token_id)
     tokens[:, 0] = signs.cls_token_id  # [batch, window / parts + 2]
-    return tokens, *mask_tokens(tokens, masked.vocabulary_size, generator, share, signs.mask_token_id)
+    inputs, selected = mask_tokens(tokens, masked.vocabulary_size, generator, share, signs.mask_token_id)
+    if only_words:
+        selected &= whole_words(masked, tokens)
+        inputs = torch.where(selected, inputs, tokens)
+    return tokens, inputs, selected
 
 
 def guess_words(

@@ -169,7 +169,7 @@ class MaskedModelTraining(Training):
     """A small BERT, which fills the gaps of English text."""
 
     kind = "masked-model"
-    conditions: ClassVar = {"frozen_layers": {"start": ("minilm",)}} | {
+    conditions: ClassVar = {name: {"start": ("minilm",)} for name in ("frozen_layers", "checkpoint")} | {
         name: {"start": ("random",)}
         for name in ("vocabulary_size", "width", "heads", "layers", "feed_forward_size")
     }
@@ -179,13 +179,15 @@ class MaskedModelTraining(Training):
     learning_rate: float = option(1e-3, "highest learning rate")
     dropout: float = option(0.0, "share of units dropped in training")
     averaging: float = option(0.999, "running average of the weights: the share that it keeps in a step")
-    corpus: Literal["brown", "movie-reviews", "both", "reviews"] = option(
-        "both", "what to train on; both: the first two"
+    corpus: Literal["brown", "movie-reviews", "both", "reviews", "all"] = option(
+        "both", "what to train on; both: the first two; all: these, Wikipedia and IMDb"
     )
     window: int = option(128, "tokens of the longest windows, a multiple of 4")
     epoch_size: int = option(9000, "windows that are drawn for an epoch")
     mask_share: float = option(0.3, "share of the tokens that are to be guessed")
+    only_words: bool = option(False, "ask for none but whole words: no parts of words, no punctuation")
     start: Literal["minilm", "random"] = option("minilm", "weights to begin with")
+    checkpoint: str | None = option(None, "minilm: go on from the weights of this checkpoint")
     frozen_layers: int = option(2, "minilm: lowest layers that stay as they are")
     vocabulary_size: int = option(8000, "random: sub-word pieces")
     width: int = option(256, "random: width of the vectors")

@@ -223,7 +223,8 @@ def language_model_texts(corpus: str) -> dict[str, list[str]]:
     Args:
         corpus: "brown", "movie-reviews", "both" of these, or "reviews", those of this project, which
             are its own splits. Of the others every twentieth text validates, and another twentieth is
-            for tests. For "wikipedia" and "imdb" see ``large_corpus``.
+            for tests. For "wikipedia" and "imdb" see ``large_corpus``. "all" trains on both of the first
+            two, three times over, and on the training texts of the last two.
 
     Returns:
         The lists of texts "train", "validation" and "test".
@@ -238,6 +239,9 @@ def language_model_texts(corpus: str) -> dict[str, list[str]]:
         return {split: list(reviews[split]["text"]) for split in ("train", "validation", "test")}
     if corpus in ("wikipedia", "imdb"):
         return large_corpus(corpus)
+    if corpus == "all":
+        small, large = language_model_texts("both"), map(large_corpus, ("wikipedia", "imdb"))
+        return small | {"train": [*small["train"] * 3, *(text for part in large for text in part["train"])]}
     from scripts.corpora import load_brown, load_movie_reviews
 
     loaders = {"brown": load_brown, "movie-reviews": load_movie_reviews}
@@ -325,7 +329,7 @@ def prepare_masked_model(settings: MaskedModelTraining):
         raise ValueError("a masked model is trained in one process")
     texts = language_model_texts(settings.corpus)
     if settings.start == "minilm":
-        model, trained = start_from_minilm(texts["train"], settings.frozen_layers)
+        model, trained = start_from_minilm(texts["train"], settings.frozen_layers, settings.checkpoint)
         for module in model.model.modules():
             if isinstance(module, torch.nn.Dropout):
                 module.p = settings.dropout
@@ -337,7 +341,7 @@ def prepare_masked_model(settings: MaskedModelTraining):
         network = TransformerLanguageModel(tokenizer.get_vocab_size(), False, **sizes)
         model, trained = MaskedStack(network, tokenizer), list(network.parameters())
         set_bias_to_frequencies(model, texts["train"])
-    options = {name: getattr(settings, name) for name in ("window", "epoch_size", "mask_share")}
+    options = {name: getattr(settings, name) for name in ("window", "epoch_size", "mask_share", "only_words")}
     train = _language_model_training(
         fit_masked_language_model, model, texts, settings, groups=[(trained, 1.0, 0)], **options
     )

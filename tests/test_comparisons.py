@@ -9,6 +9,7 @@ import torch
 from scripts.experiments import comparisons
 from utils import loaders
 from utils.scores import exact_share
+from utils.training import MODELS
 
 
 @pytest.fixture(scope="module")
@@ -27,19 +28,17 @@ def tiny():
 
 
 @pytest.mark.parametrize("name", comparisons.COMPARISONS)
-def test_all_arms_have_as_many_parameters_within_two_percent(name, monkeypatch):
+def test_all_arms_have_as_many_parameters_within_two_percent(name):
     comparison = comparisons.COMPARISONS[name]
-    monkeypatch.setattr(comparisons, "write_phrases", lambda *_: iter([{"en": "a", "fr": "a", "de": "a"}]))
-    corpus = comparisons.Corpus(comparison)
-    recipes = [
-        {"model": arm.model, "sizes": sizes}
-        for arm in comparison.arms.values()
-        for sizes in (arm.sizes, *arm.others)
-    ]
-    counts = [
-        sum(weight.numel() for weight in corpus.translator(recipe, 0).model.parameters())
-        for recipe in recipes
-    ]
+    pieces = [comparison.pieces] * 2
+    if not comparison.pieces:
+        tokenizers = comparisons.phrasebook_tokenizers(*comparison.languages).values()
+        pieces = [tokenizer.get_vocab_size() for tokenizer in tokenizers]
+    counts = []
+    for arm in comparison.arms.values():
+        model_class, fixed = MODELS[arm.model]
+        networks = [model_class(*pieces, **fixed, **sizes) for sizes in (arm.sizes, *arm.others)]
+        counts += [sum(weight.numel() for weight in network.parameters()) for network in networks]
     assert max(counts) / min(counts) < 1.02
 
 
@@ -100,3 +99,23 @@ def test_a_comparison_goes_on_where_it_was_stopped(tiny, tmp_path, monkeypatch):
     rows = pd.read_csv(tmp_path / "tiny-tuning.csv")
     assert rows.groupby("arm").size().tolist() == [4, 4]  # four rates
     assert set(pd.read_csv(tmp_path / "tiny.csv")["arm"]) == set(arms)
+
+
+def test_captions_are_compared_by_bleu(tmp_path, monkeypatch):
+    parts = loaders.load_captions().train_test_split(test_size=20, seed=0)
+    splits = {"train": parts["train"], "validation": parts["test"], "test": parts["train"]}
+    monkeypatch.setattr(comparisons, "load_multi30k", lambda *_: splits)
+    monkeypatch.setattr(loaders, "RESULTS", tmp_path)
+    full = comparisons.COMPARISONS["race-captions"]
+    small = {"embedding_size": 32, "hidden_size": 32, "dropout": 0.0}
+    arms = {"GRU with attention": comparisons.Arm("gru-attention", small, (0.02,))}
+    shrunk = {"steps": 60, "part": 20, "tuned": 20, "warm_ups": (5,), "batches": (8,), "validated": 10}
+    comparison = replace(full, arms=arms, pieces=300, averaging=0.5, **shrunk)
+    monkeypatch.setitem(comparisons.COMPARISONS, "tiny", comparison)
+    comparisons.compare("tiny", seeds=(0,))
+    history, rows = pd.read_csv(tmp_path / "tiny-history.csv"), pd.read_csv(tmp_path / "tiny.csv")
+    assert history["step"].tolist() == [20, 40, 60]
+    assert history["loss"].is_monotonic_decreasing
+    everything, *ranges = rows.to_dict("records")
+    assert everything["sentences"] == sum(row["sentences"] for row in ranges) == len(parts["train"])
+    assert everything["bleu"] > 0

@@ -1,8 +1,8 @@
-"""Comparisons of translators on phrasebook sentences, all else equal: notebook 02's attention and race.
+"""Comparisons of translators, all else equal: notebook 02's attention, and its race.
 
-hello experiment attention-comparison | race-short | race-long: it goes on where it was stopped. For each arm
-the recipe is chosen on validation sentences with a seed of its own; the test sentences are looked at once, at
-the end of each of five runs.
+hello experiment attention-comparison | race-short | race-long | race-captions: it goes on where it was
+stopped. For each arm the recipe is chosen on validation sentences with a seed of its own; the test sentences
+are looked at once, at the end of each of five runs.
 """
 
 import itertools
@@ -15,10 +15,13 @@ import pandas as pd
 import torch
 
 from phrasebook import write_phrases
+from scripts.corpora import load_multi30k
+from scripts.evaluate import bleu_by_length
 from scripts.lengths import LENGTH_RANGES, SEEDS, exact_by_length
 from scripts.tables import add_row, found, write_settings
 from utils import loaders
-from utils.tokens import pad, sorted_batches, translation_batches
+from utils.scores import translation_scores
+from utils.tokens import pad, sorted_batches, train_tokenizer, translation_batches
 from utils.training import new_translator, phrasebook_tokenizers, train, translation_loss
 from utils.vocabulary import PADDING_ID, START_ID, UNKNOWN_ID
 
@@ -54,6 +57,13 @@ class Comparison:
     sentences: int = 48_000
     validated: int = 500
     averaging: float = 0.998
+    pieces: int = 0  # captions: sub-word pieces of each language
+    label_smoothing: float = 0.0
+
+    @property
+    def quality(self) -> str:
+        """What is the better the larger it is, of the validation sentences."""
+        return "bleu" if self.pieces else "exact"
 
 
 RECURRENT = {"embedding_size": 128, "dropout": 0.0}
@@ -68,6 +78,10 @@ RACE = {
         (WIDER,),
     ),
     "Transformer": Arm("transformer", TRANSFORMER, (0.001, 0.002, 0.004, 0.008, 0.016), (DEEPER,)),
+}
+CAPTIONS = {  # the same sizes; the other shapes have as many parameters with 3,000 pieces
+    "GRU with attention": (0.1, WIDER | {"hidden_size": 290}),
+    "Transformer": (0.1, DEEPER | {"feed_forward_size": 224}),
 }
 GRID = {"warm_ups": (400, 100), "batches": (32, 64)}
 PLAIN = RECURRENT | {"bidirectional": False}
@@ -101,6 +115,31 @@ COMPARISONS = {
         tuned=400,
         averaging=0.99,
     ),
+    "race-captions": Comparison(  # three passes over the captions, and the trainings of the grid are whole
+        {
+            label: replace(
+                RACE[label],
+                sizes=RACE[label].sizes | {"dropout": dropout},
+                rates=RACE[label].rates[:4],
+                others=(other | {"dropout": dropout},),
+            )
+            for label, (dropout, other) in CAPTIONS.items()
+        },
+        low=1,
+        high=50,
+        ranges=((1, 9), (10, 14), (15, 50)),
+        steps=1500,
+        part=150,
+        patience=15,
+        tuned=1500,
+        warm_ups=(400, 100),
+        batches=(64, 32),
+        sentences=29_000,
+        validated=300,
+        averaging=0.99,
+        pieces=3000,
+        label_smoothing=0.1,
+    ),
 }
 
 
@@ -111,7 +150,8 @@ def compare(name: str, seeds=SEEDS, keep: Path | None = None) -> None:
         name: one of ``COMPARISONS``.
         keep: a folder for the trained translators, ``ARM-SEED``; None keeps none.
     """
-    comparison, corpus = COMPARISONS[name], Corpus(COMPARISONS[name])
+    comparison = COMPARISONS[name]
+    corpus = Captions(comparison) if comparison.pieces else Corpus(comparison)
     chosen = {label: choose(name, label, corpus) for label in comparison.arms}
     parameters = {}
     for seed, (label, recipe) in itertools.product(seeds, chosen.items()):
@@ -127,9 +167,7 @@ def compare(name: str, seeds=SEEDS, keep: Path | None = None) -> None:
         past = pd.read_csv(path) if path.exists() else pd.DataFrame()
         past = pd.concat([past, history.assign(arm=label, seed=seed)])
         past.to_csv(path, index=False, lineterminator="\n")
-        seen = corpus.seen if last[1] <= 24 else ()
-        table = exact_by_length(translator, comparison.ranges, 200, theme=comparison.theme, seen=seen)
-        for row in table.round({"bleu": 2}).to_dict("records"):
+        for row in corpus.test(translator).round({"bleu": 2}).to_dict("records"):
             add_row(name, {"arm": label, "seed": seed} | row)
     write_settings(
         name,
@@ -139,8 +177,9 @@ def compare(name: str, seeds=SEEDS, keep: Path | None = None) -> None:
             "chosen": chosen,
             "parameters": parameters,
             "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
-            "ends": f"when {comparison.patience} parts of {comparison.part} steps brought no better share of "
-            f"validation sentences exactly right, or after {comparison.steps} steps; the best weights stay",
+            "ends": f"when {comparison.patience} parts of {comparison.part} steps brought no better "
+            f"'{comparison.quality}' of validation sentences, or after {comparison.steps} steps; the best "
+            "weights stay",
         },
     )
 
@@ -168,17 +207,18 @@ def choose(name, label, corpus):
 
 
 def try_briefly(name, label, recipe, corpus):
-    """What a short training gets on the validation sentences, (share exactly right, minus loss)."""
+    """What a training of the grid gets on the validation sentences, (quality, minus loss)."""
+    quality = corpus.comparison.quality
     key = {"arm": label} | recipe | {"sizes": str(recipe["sizes"])}
     row = found(f"{name}-tuning", key)
     if row is None:
         steps = corpus.steps(corpus.comparison.tuned, recipe)
         translator = corpus.translator(recipe, TUNING_SEED)
         history = corpus.fit(translator, recipe, TUNING_SEED, steps)
-        best = history.sort_values(["exact", "loss"], ascending=[False, True]).iloc[0]
-        row = key | {"exact": best["exact"], "loss": best["loss"], "seconds": history["seconds"].max()}
+        best = history.sort_values([quality, "loss"], ascending=[False, True]).iloc[0]
+        row = key | {quality: best[quality], "loss": best["loss"], "seconds": history["seconds"].max()}
         add_row(f"{name}-tuning", row)
-    return float(row["exact"]), -float(row["loss"])
+    return float(row[quality]), -float(row["loss"])
 
 
 class Corpus:
@@ -212,7 +252,7 @@ class Corpus:
         return steps * self.comparison.batches[0] // recipe["batch"]
 
     def fit(self, translator, recipe, seed, steps) -> pd.DataFrame:
-        """Train until validation stops improving, or for so many steps; gives step, seconds, loss, exact."""
+        """Train until validation stops improving, or for so many steps: step, seconds, loss, quality."""
         part, batch = self.steps(self.comparison.part, recipe), recipe["batch"]
         sources, targets = self.training
         size = part * batch
@@ -228,9 +268,9 @@ class Corpus:
         history = train(
             translator.model,
             batches,
-            lambda model, pair: translation_loss(model, pair, 0.0),
-            lambda model: validate(model, *self.validation),
-            monitor="exact",
+            lambda model, pair: translation_loss(model, pair, self.comparison.label_smoothing),
+            lambda _: self.validate(translator),
+            monitor=self.comparison.quality,
             epochs=steps // part,
             learning_rate=recipe["rate"],
             seed=seed,
@@ -241,7 +281,55 @@ class Corpus:
         table = pd.DataFrame(history)
         table["step"], table["seconds"] = table["epoch"] * part, table["seconds"].cumsum().round(2)
         table["loss"] = table["validation_loss"].round(5)
-        return table[["step", "seconds", "loss", "exact"]]
+        return table[["step", "seconds", "loss", self.comparison.quality]]
+
+    def validate(self, translator) -> dict[str, float]:
+        """Quality and loss on the validation sentences."""
+        return validate(translator.model, *self.validation)
+
+    def test(self, translator) -> pd.DataFrame:
+        """Quality on test sentences, a row for each range of lengths."""
+        comparison = self.comparison
+        seen = self.seen if comparison.ranges[-1][1] <= 24 else ()
+        return exact_by_length(translator, comparison.ranges, 200, theme=comparison.theme, seen=seen)
+
+
+class Captions(Corpus):
+    """The captions of Multi30k, as sub-word pieces; quality is BLEU, everything is translated greedily."""
+
+    def __init__(self, comparison):
+        self.comparison = comparison
+        corpus = load_multi30k(*comparison.languages)
+        rows = corpus["train"].select(range(min(comparison.sentences, len(corpus["train"]))))
+        self.tokenizers = {
+            language: train_tokenizer(list(rows[language]), language, comparison.pieces)
+            for language in comparison.languages
+        }
+        validated = corpus["validation"].select(range(comparison.validated))
+        self.tested, self.validated = corpus["test"], validated
+        self.training, self.validation = self._encode(rows), self._encode(validated)
+
+    def validate(self, translator) -> dict[str, float]:
+        """Quality and loss on the validation captions."""
+        texts, references = self._translate(translator, self.validated)
+        found = validate(translator.model, *self.validation)
+        return found | {"bleu": round(translation_scores(texts, references)["bleu"], 2)}
+
+    def test(self, translator) -> pd.DataFrame:
+        """BLEU of the test captions, of all and of each range of lengths."""
+        texts, references = self._translate(translator, self.tested)
+        lengths = [len(text.split()) for text in self.tested[self.comparison.languages[0]]]
+        low, high = self.comparison.low, self.comparison.high
+        everything = {"low": low, "high": high, "sentences": len(texts)}
+        everything["bleu"] = translation_scores(texts, references)["bleu"]
+        edges = [low for low, _ in self.comparison.ranges] + [high + 1]
+        parts = bleu_by_length(texts, references, lengths, edges)
+        return pd.concat([pd.DataFrame([everything]), parts.assign(high=parts["high"] - 1)])
+
+    def _translate(self, translator, rows):
+        source, target = self.comparison.languages
+        texts = [translation.text for translation in translator.translate(list(rows[source]))]
+        return texts, list(rows[target])
 
 
 @torch.no_grad()
