@@ -137,7 +137,7 @@ def test_the_command_measures(monkeypatch, tmp_path, capsys, attentive):
     assert all(step["target tokens/s"] > 0 for step in report["steps"])
     assert ["share of the product" in step for step in report["steps"]] == [True, False, True] * 2
     assert all(f"seconds for 6 captions, greedy, {name}" in report for name in names)
-    assert f"greedy, one, times {MARIAN}" in report
+    assert f"greedy, one, times {MARIAN}, each with its best size" in report
     assert len(report["day"]) == 10
 
 

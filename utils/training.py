@@ -158,25 +158,26 @@ def _adamw(groups, learning_rate):
 
 
 class SmoothedCrossEntropy(torch.autograd.Function):
-    """F.cross_entropy with smoothed labels, faster: its gradient is made at once, in the place of softmax."""
+    """F.cross_entropy with smoothed labels, faster: its gradient is made at once, in the logits' place."""
 
     @staticmethod
     def forward(context: Any, logits: Tensor, expected: Tensor, smoothing: float) -> Tensor:
-        """A mean over the rows of [rows, vocabulary] that are no padding."""
-        counted = expected != PADDING_ID
+        """A mean over the rows of [rows, vocabulary] that are no padding; the logits are used up."""
+        counted, chosen = expected != PADDING_ID, expected[:, None]
         share = counted[:, None] / counted.sum()  # of each row in the mean
-        gradient, chosen = logits.softmax(dim=1), expected[:, None]
-        normaliser = logits.amax(dim=1, keepdim=True) - gradient.amax(dim=1, keepdim=True).log()
         right = (1 - smoothing) * logits.gather(1, chosen) + smoothing * logits.mean(dim=1, keepdim=True)
-        gradient.sub_(smoothing / logits.size(1))
-        gradient.scatter_add_(1, chosen, torch.full_like(right, smoothing - 1)).mul_(share)
-        context.save_for_backward(gradient)
-        return ((normaliser - right) * share).sum()
+        highest = logits.amax(dim=1, keepdim=True)
+        gradient = logits.sub_(highest).exp_()
+        total = gradient.sum(dim=1, keepdim=True)
+        gradient.mul_(share / total).sub_(share * (smoothing / logits.size(1)))
+        context.save_for_backward(gradient.scatter_add_(1, chosen, share * (smoothing - 1)))
+        return ((highest + total.log() - right) * share).sum()
 
     @staticmethod
     def backward(context: Any, above: Tensor) -> tuple[Tensor, None, None]:
         """The gradient, times that of what follows."""
-        return context.saved_tensors[0] * above, None, None
+        (gradient,) = context.saved_tensors
+        return gradient if above == 1 else gradient * above, None, None
 
 
 def translation_loss(model: nn.Module, batch: Any, label_smoothing: float = 0.1) -> tuple[Tensor, int]:

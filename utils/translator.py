@@ -60,7 +60,7 @@ class Translator(ModelHubMixin):
     training_length: int
 
     def translate(
-        self, sentences: str | Sequence[str], beam_size: int = 1, batch_size: int = 64
+        self, sentences: str | Sequence[str], beam_size: int = 1, batch_size: int = 256
     ) -> list[Translation]:
         """Translate sentences, or one string, with ``beam_search``.
 

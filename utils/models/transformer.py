@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from numpy.random import SFC64
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -95,13 +96,13 @@ class MultiHeadAttention(nn.Module):
 
 
 class Dropout(nn.Dropout):
-    """As in PyTorch, but on a CPU the random numbers of four units, 16 bits each, are drawn at once."""
+    """As in PyTorch, but on a CPU NumPy's fastest generator draws for four units, 16 bits each, at once."""
 
     def forward(self, input: Tensor) -> Tensor:
         if not (self.training and self.p and input.is_cpu):
             return super().forward(input)
-        bits = torch.empty(input.numel() // 4 + 1, dtype=torch.long).random_(-(2**63), None)
-        kept = bits.view(torch.int16)[: input.numel()].view_as(input) >= round(self.p * 2**16) - 2**15
+        bits = SFC64(int(torch.randint(2**63 - 1, ()))).random_raw(input.numel() // 4 + 1).view("int16")
+        kept = torch.from_numpy(bits[: input.numel()]).view_as(input) >= round(self.p * 2**16) - 2**15
         return input * (kept / (1 - self.p)).to(input.dtype)
 
 
