@@ -126,8 +126,13 @@ def report_of(trained: Any, settings: Training, history: list[dict], monitor: st
     """What ``training.json`` says: the settings that applied, what the model is, and how it went."""
     import torch
 
+    from utils.pretrained import find_folder
+
     best, seconds = best_of(history, monitor), sum(record["seconds"] for record in history)
     gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
+    before = getattr(settings, "checkpoint", None)
+    if before:
+        before = json.loads((find_folder(before) / "training.json").read_text(encoding="utf-8"))
     return {
         "command": settings.command(),
         "settings": settings.applied(),
@@ -139,7 +144,7 @@ def report_of(trained: Any, settings: Training, history: list[dict], monitor: st
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads{gpu}",
         "torch": torch.__version__,
         "history": history,
-    }
+    } | ({"before": before} if before else {})
 
 
 def save(trained: Any, output: Path, report: dict[str, Any]) -> None:

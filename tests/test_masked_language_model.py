@@ -8,6 +8,7 @@ from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast, p
 from scripts.bodies import load_minilm
 from scripts.masked_model import (
     MaskedStack,
+    _hide,
     count_pieces,
     fit_masked_language_model,
     guess_words,
@@ -316,3 +317,26 @@ def test_a_checkpoint_from_minilm_holds_what_changed(started, tmp_path):
         assert [p for _, p in ours] == pytest.approx([p for _, p in theirs], rel=2e-2)
     save_changes(loaded, tmp_path / "again")
     assert (tmp_path / "again" / "SHA256SUMS").read_bytes() == (tmp_path / "SHA256SUMS").read_bytes()
+
+
+def test_a_model_is_asked_for_whole_words_alone(masked_model):
+    windows = torch.tensor([ids[1:-1][:16] for ids in masked_model.encode([" ".join([*TEXTS, "cats"] * 4)])])
+    generator = torch.Generator().manual_seed(0)
+    seen = 0
+    for _ in range(20):
+        tokens, inputs, selected = _hide(masked_model, windows, 0.5, True, generator)
+        assert not (selected & ~whole_words(masked_model, tokens)).any()
+        assert torch.equal(inputs[~selected], tokens[~selected])
+        seen += int((inputs == MASK_ID).sum())
+    assert seen > 20
+
+
+def test_a_training_goes_on_from_a_checkpoint():
+    new, trained = start_from_minilm(TEXTS, 5)
+    going_on, _ = start_from_minilm(TEXTS, 5, "masked-language-model")
+    shipped = load_masked_language_model("masked-language-model").model.state_dict()
+    assert all(torch.equal(shipped[name], tensor) for name, tensor in going_on.model.state_dict().items())
+    assert not torch.equal(new.model.cls.predictions.bias, going_on.model.cls.predictions.bias)
+    learns = {name for name, parameter in going_on.model.named_parameters() if parameter.requires_grad}
+    assert all("layer.5." in name or "predictions" in name for name in learns)
+    assert len(learns) == len(trained)
