@@ -179,6 +179,14 @@ def test_layers_and_units_are_measured(small_networks):
     assert rows.query("labels == 20")["accuracy"].mean() == pytest.approx(
         expected["accuracy"].item(), abs=1e-4
     )
+    choices = load_results("smollm2-layer-choice")
+    assert len(choices) == 2 * 2 * 2  # models, sizes, seeds
+    rows = load_results("imdb-sweep").query("arm == 'smollm2 layer by labels'")
+    mine = choices.query("model == 'smollm2'")
+    assert (
+        rows.set_index(["labels", "seed"])["accuracy"].to_dict()
+        == mine.set_index(["labels", "seed"])["accuracy"].to_dict()
+    )
 
 
 def test_minilm_is_measured_frozen_and_fine_tuned(small_networks):

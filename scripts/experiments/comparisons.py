@@ -103,16 +103,17 @@ COMPARISONS = {
     ),
     "race-short": Comparison(RACE, 2, 12, ((2, 6), (7, 12)), 2000, 100, 6, 500, **GRID, averaging=0.99),
     # Short trainings do not tell here which rate is best in the end: they favour larger ones, with which the
-    # whole training ends lower (race-long-larger-rates.csv). So it has rates alone, and no larger ones.
+    # whole training ends lower (race-long-larger-rates.csv). So the trainings of the grid are whole.
     "race-long": Comparison(
-        {label: replace(arm, rates=arm.rates[:3], others=()) for label, arm in RACE.items()},
+        {label: replace(arm, rates=arm.rates[:4]) for label, arm in RACE.items()},
         16,
         40,
         ((16, 24), (25, 32), (33, 40)),
         steps=1200,
         part=100,
         patience=6,
-        tuned=400,
+        tuned=1200,
+        **GRID,
         averaging=0.99,
     ),
     "race-captions": Comparison(  # three passes over the captions, and the trainings of the grid are whole

@@ -14,6 +14,7 @@ import pandas as pd
 import torch
 from safetensors.numpy import save_file
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -111,8 +112,12 @@ def layer_features(network, ids: list[list[int]], pooling: str, batch_size: int 
 
 def head(vectors: np.ndarray, labels: np.ndarray, strength: float):
     """Logistic regression on standardised features."""
-    classifier = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=2000))
-    return classifier.fit(vectors.astype(np.float32), labels)
+    return new_head(strength).fit(vectors.astype(np.float32), labels)
+
+
+def new_head(strength: float):
+    """A head that has learnt nothing yet."""
+    return make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=2000))
 
 
 def choose_strength(layers: np.ndarray, labels: np.ndarray) -> float:
@@ -154,9 +159,10 @@ def unit_accuracy(vectors, labels, unit: int, threshold: float, sign: int) -> fl
 def sweep_layers(settings: Settings = Settings()) -> None:
     """Heads and best units at each layer of SmolLM2, and of the same network with random weights.
 
-    Writes ``data/results/smollm2-layers.csv`` and ``imdb-units.csv``.
+    Writes ``smollm2-layers.csv``, ``imdb-units.csv``, and ``smollm2-layer-choice.csv``: layer and pooling as
+    cross-validation on the counted labels chooses them, an arm of the sweep.
     """
-    layer_rows, unit_rows = [], []
+    layer_rows, unit_rows, candidates = [], [], {}
     for name, pooling in itertools.product(("smollm2", "random"), ("mean", "last")):
         network, encode = smollm2(name == "random")
         reviews = Reviews(encode, settings.length)
@@ -175,6 +181,11 @@ def sweep_layers(settings: Settings = Settings()) -> None:
                 places = imdb_draws.draw(labels, size, seed)
                 vectors, mine = train[layer, places], labels[places]
                 accuracies.append(head(vectors, mine, strength).score(test[layer], truth))
+                if size < len(labels):
+                    new, folds = new_head(strength), min(5, size // 2)
+                    valid = cross_val_score(new, vectors.astype(np.float32), mine, cv=folds).mean()
+                    found_here = (valid, layer, pooling, accuracies[-1])
+                    candidates.setdefault((name, size, seed), []).append(found_here)
                 if pooling == "mean" and size in (200, 500):
                     unit, threshold, sign, seen = best_unit(vectors, mine)
                     row = {"model": name, "rule": "means", "labels": size, "layer": layer, "seed": seed}
@@ -189,6 +200,14 @@ def sweep_layers(settings: Settings = Settings()) -> None:
                 add_frozen(arm, size, seeds, accuracies, settings)
     write_rows("smollm2-layers", layer_rows)
     write_rows("imdb-units", unit_rows)
+    choices = []
+    for (name, size, seed), found_there in candidates.items():
+        valid, layer, pooling, accuracy = max(found_there)
+        choices.append({"model": name, "labels": size, "seed": seed, "layer": layer, "pooling": pooling})
+        choices[-1] |= {"cross_validated": round(float(valid), 4), "accuracy": round(accuracy, 4)}
+        if name == "smollm2":
+            add_frozen("smollm2 layer by labels", size, [seed], [accuracy], settings)
+    write_rows("smollm2-layer-choice", choices)
 
 
 def add_frozen(arm, size, seeds, accuracies, settings):
