@@ -13,7 +13,6 @@ from scripts.experiments.imdb_sweep import sweep as sweep_imdb
 from scripts.experiments.imdb_transformers import sweep_layers, sweep_minilm, write_features
 from scripts.experiments.objectives import compare_objectives
 from scripts.experiments.phrasebook_sweeps import SWEEPS, sweep
-from scripts.experiments.pretrained_features import compare_features, fill_reviews
 from scripts.experiments.reviews_elsewhere import compare_elsewhere
 from scripts.experiments.sequence_speed import measure_speed
 
@@ -23,8 +22,6 @@ EXPERIMENTS = {
     **{name: partial(compare, name) for name in COMPARISONS},
     "attention-comparison": partial(compare, "attention-comparison", keep=PAIRS),
     "bottleneck": measure_bottleneck,
-    "features-gpt-bert": compare_features,
-    "fill-reviews": fill_reviews,
     "imdb": sweep_imdb,
     "imdb-features": write_features,
     "imdb-layers": sweep_layers,
