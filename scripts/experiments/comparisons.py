@@ -103,7 +103,7 @@ COMPARISONS = {
     ),
     "race-short": Comparison(RACE, 2, 12, ((2, 6), (7, 12)), 2000, 100, 6, 500, **GRID, averaging=0.99),
     # Short trainings do not tell here which rate is best in the end: they favour larger ones, with which the
-    # whole training ends lower (race-long-larger-rates.csv). So the trainings of the grid are whole.
+    # whole training ends lower. So the trainings of the grid are whole.
     "race-long": Comparison(
         {label: replace(arm, rates=arm.rates[:4]) for label, arm in RACE.items()},
         16,
