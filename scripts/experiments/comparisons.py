@@ -79,9 +79,9 @@ RACE = {
     ),
     "Transformer": Arm("transformer", TRANSFORMER, (0.001, 0.002, 0.004, 0.008, 0.016), (DEEPER,)),
 }
-CAPTIONS = {  # the same sizes; the other shapes have as many parameters with 3,000 pieces
-    "GRU with attention": (0.1, WIDER | {"hidden_size": 290}),
-    "Transformer": (0.1, DEEPER | {"feed_forward_size": 224}),
+CAPTIONS = {  # other shapes, with as many parameters where there are 3,000 pieces
+    "GRU with attention": WIDER | {"hidden_size": 290},
+    "Transformer": DEEPER | {"feed_forward_size": 224},
 }
 GRID = {"warm_ups": (400, 100), "batches": (32, 64)}
 PLAIN = RECURRENT | {"bidirectional": False}
@@ -119,12 +119,12 @@ COMPARISONS = {
     "race-captions": Comparison(  # three passes over the captions, and the trainings of the grid are whole
         {
             label: replace(
-                RACE[label],
-                sizes=RACE[label].sizes | {"dropout": dropout},
-                rates=RACE[label].rates[:4],
-                others=(other | {"dropout": dropout},),
+                arm,
+                sizes=arm.sizes | {"dropout": 0.1},
+                rates=arm.rates[:4],
+                others=(CAPTIONS[label] | {"dropout": 0.1},),
             )
-            for label, (dropout, other) in CAPTIONS.items()
+            for label, arm in RACE.items()
         },
         low=1,
         high=50,
