@@ -97,6 +97,7 @@ class TranslatorTraining(Training):
         "max_words": {"corpus": ("phrasebook",)},
         "theme": {"corpus": ("phrasebook",)},
         "vocabulary_size": {"corpus": ("multi30k", "captions")},
+        "shared_vocabulary": {"corpus": ("multi30k", "captions")},
         "one_way": RECURRENT,
         "embedding_size": RECURRENT,
         "hidden_size": RECURRENT,
@@ -115,7 +116,8 @@ class TranslatorTraining(Training):
     count: int = option(200_000, "phrasebook: sentences to write")
     max_words: int = option(24, "phrasebook: length of the longest")
     theme: str | None = option(None, "phrasebook: what the sentences are about; none: everything")
-    vocabulary_size: int = option(5000, "captions: sub-word pieces of each language")
+    vocabulary_size: int = option(5000, "captions: sub-word pieces of each language, or of both together")
+    shared_vocabulary: bool = option(False, "captions: one vocabulary and one embedding for both languages")
     label_smoothing: float = option(0.1, "probability spread over the vocabulary")
     embedding_size: int = option(192, "recurrent: width of the token vectors")
     hidden_size: int = option(256, "recurrent: width of the states")
@@ -134,7 +136,8 @@ class TranslatorTraining(Training):
         """The sizes of the model, by the names that its class gives them."""
         chosen = ("dropout", "embedding_size", "hidden_size", "width", "heads", "layers", "feed_forward_size")
         sizes = {name: getattr(self, name) for name in chosen if self.applies(name)}
-        return sizes | ({"bidirectional": not self.one_way} if self.applies("one_way") else {})
+        sizes |= {"bidirectional": not self.one_way} if self.applies("one_way") else {}
+        return sizes | ({"shared_embeddings": True} if self.shared_vocabulary else {})
 
 
 @dataclass
@@ -206,3 +209,10 @@ class Places:
     output: str | None = option(None, "folder of the checkpoint; none: data/checkpoints/NAME")
     state: str | None = option(None, "folder of the resumable state; none: runs/NAME")
     restart: bool = option(False, "forget a saved state and start anew")
+    significant_bits: int | None = option(
+        None, "round the weights that are saved to so many bits; git packs them smaller than all 11"
+    )
+
+    def __post_init__(self):
+        if self.significant_bits is not None and not 1 <= self.significant_bits <= 11:
+            raise ValueError(f"--significant-bits must be from 1 to 11, not {self.significant_bits}")

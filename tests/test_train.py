@@ -3,17 +3,27 @@ import json
 import os
 import subprocess
 import sys
+import zlib
 
 import pytest
 import torch
 from accelerate.utils import broadcast_object_list
+from hypothesis import given
+from hypothesis import strategies as st
 from safetensors import safe_open
 from torch.nn import functional as F
 
 from scripts import training_state
 from scripts.masked_model import load_masked
 from scripts.settings import TRAININGS, LanguageModelTraining, MaskedModelTraining, Places, TranslatorTraining
-from scripts.train import fit, language_model_texts, parse, translation_pairs
+from scripts.train import (
+    fit,
+    language_model_texts,
+    parse,
+    round_weights,
+    shared_tokenizers,
+    translation_pairs,
+)
 from scripts.training_state import ResumeError, TrainingState
 from utils import training
 from utils.texts import load_language_model
@@ -279,6 +289,68 @@ def test_a_translator_is_trained_saved_and_loads(tmp_path, sizes, capsys):
     assert lines[2].startswith(f"saved {folder}")
 
 
+TEXTS = {
+    "en": ["A man's dog runs.", "The dogs don't run."] * 4,
+    "fr": ["L'homme court.", "Aujourd'hui l'homme dort."] * 4,
+}
+
+
+def test_a_shared_vocabulary_gives_a_piece_the_same_number_in_both_languages():
+    shared = shared_tokenizers(TEXTS, 60)
+    assert shared["en"].get_vocab() == shared["fr"].get_vocab()
+    assert shared["en"].get_vocab_size() <= 60
+    for language, texts in TEXTS.items():
+        for text in texts:
+            encoding = shared[language].encode(text)
+            assert encoding.tokens[0] == "<s>"
+            assert encoding.tokens[-1] == "</s>"
+            assert shared[language].decode(encoding.ids) == text
+
+
+def test_a_shared_vocabulary_cuts_words_as_each_language_does():
+    shared = shared_tokenizers({k: texts * 50 for k, texts in TEXTS.items()}, 400)
+    assert {"'s", "'t"} <= set(shared["en"].encode("A man's dog don't run.").tokens)
+    assert "▁L'" in shared["fr"].encode("L'homme").tokens
+    assert "▁Aujourd'hui" in shared["fr"].encode("Aujourd'hui").tokens
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["gru", "gru-attention", "transformer"])
+def test_a_translator_with_a_shared_vocabulary_has_one_embedding(tmp_path, model):
+    sizes = {"width": 8, "heads": 2, "layers": 2, "feed_forward_size": 8}
+    sizes = sizes if model == "transformer" else {"embedding_size": 8, "hidden_size": 8}
+    settings = TranslatorTraining(**SMALL | sizes, model=model, shared_vocabulary=True)
+    translator = load_translator(fit(settings, places(tmp_path)))
+    assert translator.source_tokenizer.get_vocab() == translator.target_tokenizer.get_vocab()
+    embeddings = [n for n, _ in translator.model.named_parameters() if "embedding" in n]
+    assert embeddings == ["target_embedding.weight"]
+    assert len(translator.translate(["A dog runs ."])) == 1
+    assert "--shared-vocabulary" in report_in(tmp_path / "out")["command"]
+
+
+@given(st.floats(-100, 100, width=32), st.integers(1, 11))
+def test_rounding_errs_by_half_of_the_last_bit(weight, bits):
+    network = torch.nn.Linear(1, 1, bias=False)
+    network.weight.data.fill_(weight)
+    round_weights(network, bits)
+    rounded = network.weight.item()
+    assert abs(rounded - weight) <= 2.0**-bits * abs(weight)
+    if abs(rounded) >= 2**-14:  # what half precision writes without loss
+        assert torch.tensor(rounded).half().item() == rounded
+
+
+@pytest.mark.slow
+def test_rounded_weights_are_saved_as_such_and_pack_smaller(tmp_path):
+    settings, packed = TranslatorTraining(**TINY | {"hidden_size": 64, "epochs": 1}), {}
+    for bits in (None, 5):
+        where = Places(output=str(tmp_path / str(bits)), state=str(tmp_path / "state"), significant_bits=bits)
+        folder = fit(settings, where)
+        assert report_in(folder).get("significant_bits") == bits
+        load_translator(folder)
+        packed[bits] = len(zlib.compress((folder / "model.safetensors").read_bytes(), 9))
+    assert packed[5] < 0.65 * packed[None]
+
+
 @pytest.mark.slow
 def test_a_process_that_is_killed_loses_one_epoch_at_most(tmp_path):
     settings = TranslatorTraining(**TINY | {"epochs": 8, "patience": 99})
@@ -439,6 +511,12 @@ def test_a_masked_model_is_trained_from_random_weights(tmp_path):
     [
         ("translator", "--epochs 0", "--epochs must be at least 1, not 0"),
         ("translator", "--limit 0", "--limit must be at least 1, not 0"),
+        ("translator", "--significant-bits 12", "--significant-bits must be from 1 to 11, not 12"),
+        (
+            "translator",
+            "--shared-vocabulary --corpus phrasebook",
+            "--shared-vocabulary applies with --corpus",
+        ),
         ("translator", "--batch-size -1", "--batch-size must be at least 1, not -1"),
         ("translator", "--dropout 1", "--dropout is a share from 0 to below 1, not 1.0"),
         ("translator", "--learning-rate 0", "--learning-rate must be above 0"),

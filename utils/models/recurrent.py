@@ -48,6 +48,7 @@ class RecurrentTranslationModel(HubModel):
     """A pair of gated recurrent networks; built in notebook 01, *The pair*.
 
     Half of a bidirectional encoder's width reads the sentence from its end: an odd one is a ValueError.
+    With ``shared_embeddings`` the two languages have one vocabulary, and one matrix embeds both.
     """
 
     def __init__(
@@ -59,11 +60,15 @@ class RecurrentTranslationModel(HubModel):
         hidden_size: int = 256,
         bidirectional: bool = True,
         dropout: float = 0.3,
+        shared_embeddings: bool = False,
     ):
         super().__init__()
+        if shared_embeddings and source_vocabulary_size != target_vocabulary_size:
+            raise ValueError("shared embeddings need two vocabularies of the same size")
         if bidirectional and hidden_size % 2:
             raise ValueError(f"hidden_size must be even for two directions, not {hidden_size}")
-        self.source_embedding = nn.Embedding(source_vocabulary_size, embedding_size, padding_idx=PADDING_ID)
+        separate = nn.Embedding(source_vocabulary_size, embedding_size, padding_idx=PADDING_ID)
+        self.source_embedding = None if shared_embeddings else separate
         self.target_embedding = nn.Embedding(target_vocabulary_size, embedding_size, padding_idx=PADDING_ID)
         self.encoder = nn.GRU(
             embedding_size,
@@ -78,7 +83,7 @@ class RecurrentTranslationModel(HubModel):
         # The projection to the vocabulary shares its weights with the target embedding.
         self.output_bias = nn.Parameter(torch.zeros(target_vocabulary_size))
         self.dropout = nn.Dropout(dropout)
-        for embedding in (self.source_embedding, self.target_embedding):
+        for embedding in filter(None, (self.source_embedding, self.target_embedding)):
             # As output weights, vectors with PyTorch's deviation of 1 would give scores far too large.
             nn.init.normal_(embedding.weight, std=embedding_size**-0.5)
             with torch.no_grad():
@@ -99,7 +104,8 @@ class RecurrentTranslationModel(HubModel):
         ``states`` and ``keys`` [batch, source, hidden_size] and ``mask`` [batch, source].
         """
         mask = source != PADDING_ID
-        embedded = self.dropout(self.source_embedding(source))  # [batch, source, embedding_size]
+        embedding = self.source_embedding or self.target_embedding
+        embedded = self.dropout(embedding(source))  # [batch, source, embedding_size]
         packed = nn.utils.rnn.pack_padded_sequence(
             embedded, mask.sum(dim=1).cpu(), batch_first=True, enforce_sorted=False
         )

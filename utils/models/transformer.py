@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy
 import torch
 from numpy.random import SFC64
 from torch import Tensor, nn
@@ -71,7 +72,8 @@ class MultiHeadAttention(nn.Module):
         """
         rows = slice(first * inputs.size(-1), last * inputs.size(-1))
         projected = F.linear(inputs, self.qkv_projection.weight[rows], self.qkv_projection.bias[rows])
-        return projected.unflatten(-1, (last - first, self.heads, -1)).transpose(1, 3).unbind(dim=2)
+        parts = projected.unflatten(-1, (last - first, self.heads, -1)).unbind(dim=2)
+        return tuple(part.transpose(1, 2) for part in parts)
 
     def forward(
         self, queries: Tensor, keys: Tensor, values: Tensor, mask: Mask = None, need_weights: bool = True
@@ -102,8 +104,9 @@ class Dropout(nn.Dropout):
         if not (self.training and self.p and input.is_cpu):
             return super().forward(input)
         bits = SFC64(int(torch.randint(2**63 - 1, ()))).random_raw(input.numel() // 4 + 1).view("int16")
-        kept = torch.from_numpy(bits[: input.numel()]).view_as(input) >= round(self.p * 2**16) - 2**15
-        return input * (kept / (1 - self.p)).to(input.dtype)
+        kept = bits[: input.numel()] >= round(self.p * 2**16) - 2**15
+        factors = numpy.multiply(kept, 1 / (1 - self.p), dtype="float32")  # 0, or what keeps the mean
+        return input * torch.from_numpy(factors).view_as(input).to(input.dtype)
 
 
 class TransformerLayer(nn.Module):

@@ -92,7 +92,8 @@ def explore_steps(translator: Any, sentence: str, *, alt: str, count: int = 4) -
     (translation,) = translator.translate([sentence])
     source = torch.tensor([translator.source_tokenizer.encode(sentence).ids[1:]])
     with torch.no_grad():
-        states, _ = model.encoder(model.source_embedding(source))  # [1, source, width]
+        embedding = model.source_embedding or model.target_embedding
+        states, _ = model.encoder(embedding(source))  # [1, source, width]
         memory = model.encode(source)
         token, state = torch.tensor([START_ID]), model.start(memory)
         decoder, guesses = [state["hidden"]], []
