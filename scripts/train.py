@@ -7,6 +7,7 @@ given again. In several processes, on one machine or more:
 """
 
 import argparse
+import datetime
 import json
 import os
 import platform
@@ -146,6 +147,7 @@ def report_of(trained: Any, settings: Training, history: list[dict], monitor: st
         "best_epoch": best["epoch"],
         monitor: round(best[monitor], 2),
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads{gpu}",
+        "day": datetime.date.today().isoformat(),
         "torch": torch.__version__,
         "history": history,
     } | ({"before": before} if before else {})

@@ -4,7 +4,9 @@ What is measured goes into ``data/results``; a card is written from there, from 
 ``training.json`` and from its weights, so that ``hello experiment cards`` writes them all anew in seconds.
 """
 
+import datetime
 import json
+import platform
 import re
 import statistics
 import time
@@ -155,7 +157,9 @@ def describe_captions(checkpoint: str) -> None:
             "parameters": report["model"]["parameters"],
         }
     )
-    write_settings(checkpoint, {"beam_size": 5, "split": "test_2016_flickr", "scores": scores})
+    settings = {"beam_size": 5, "split": "test_2016_flickr", "scores": scores}
+    settings |= {"decoded_on": f"{platform.machine()}, {torch.get_num_threads()} threads"}
+    write_settings(checkpoint, settings | {"day": datetime.date.today().isoformat()})
     write_card(checkpoint)
     print(checkpoint, scores)
 
