@@ -1,21 +1,9 @@
-import numpy as np
 import pytest
 
-from scripts.experiments.bootstrap import bleu_difference, interval
+from scripts.experiments.bootstrap import bleu_difference
 from utils.scores import translation_scores
 
 REFERENCES = ["Un homme fait du vélo .", "Deux chiens courent dans la neige .", "La fille dort ."]
-
-
-def test_an_interval_is_about_two_standard_errors_wide():
-    right = np.arange(420) % 5 > 0  # 80 %
-    share, low, high = interval(right)
-    assert share == pytest.approx(0.8)
-    error = (0.8 * 0.2 / 420) ** 0.5
-    assert low == pytest.approx(share - 1.96 * error, abs=0.01)
-    assert high == pytest.approx(share + 1.96 * error, abs=0.01)
-    assert interval(right) == (share, low, high)
-    assert interval(np.ones(10)) == (1.0, 1.0, 1.0)
 
 
 def test_bootstrap_of_the_difference():

@@ -2,22 +2,8 @@
 
 import numpy as np
 from sacrebleu.metrics import BLEU
-from scipy.stats import bootstrap
 
 _BLEU = BLEU(lowercase=True, force=True)
-
-
-def interval(right, resamples=2000, seed=0):
-    """A share of right answers, and the ends of its 95 % interval.
-
-    Args:
-        right: True for each right answer [answers].
-        resamples: how often they are drawn.
-        seed: of the draws.
-    """
-    right = np.asarray(right, dtype=float)
-    found = bootstrap((right,), np.mean, n_resamples=resamples, method="percentile", rng=seed)
-    return float(right.mean()), *map(float, found.confidence_interval)
 
 
 def bleu_difference(first, second, references, samples=1000, seed=0):
