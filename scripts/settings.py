@@ -105,6 +105,7 @@ class TranslatorTraining(Training):
         "heads": TRANSFORMER,
         "layers": TRANSFORMER,
         "feed_forward_size": TRANSFORMER,
+        "alignment_layer": TRANSFORMER,
     }
 
     model: Literal["gru", "gru-attention", "transformer"] = option("gru-attention", "which model")
@@ -126,6 +127,7 @@ class TranslatorTraining(Training):
     heads: int = option(4, "transformer: heads of each attention")
     layers: int = option(3, "transformer: layers of the encoder and of the decoder")
     feed_forward_size: int = option(384, "transformer: width inside the feed-forward")
+    alignment_layer: int = option(1, "transformer: decoder layer whose attention is shown, counted from 0")
 
     def __post_init__(self):
         super().__post_init__()
@@ -135,6 +137,7 @@ class TranslatorTraining(Training):
     def sizes(self) -> dict[str, Any]:
         """The sizes of the model, by the names that its class gives them."""
         chosen = ("dropout", "embedding_size", "hidden_size", "width", "heads", "layers", "feed_forward_size")
+        chosen += ("alignment_layer",)
         sizes = {name: getattr(self, name) for name in chosen if self.applies(name)}
         sizes |= {"bidirectional": not self.one_way} if self.applies("one_way") else {}
         return sizes | ({"shared_embeddings": True} if self.shared_vocabulary else {})
