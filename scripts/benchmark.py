@@ -23,6 +23,7 @@ import torch
 from torch.utils.benchmark import Timer
 
 from scripts.corpora import load_multi30k
+from scripts.tables import machine
 from utils.models.transformer import TransformerTranslationModel
 from utils.tokens import END_ID, PADDING_ID, START_ID, check_count, pad, sorted_batches, translation_batches
 from utils.training import translation_loss
@@ -182,8 +183,8 @@ def compared(seconds, name, other=MARIAN):
 
 def measure(translators, batches, captions, rounds):
     """The report: of training steps in both precisions, and of greedy decoding."""
-    today, machine = datetime.date.today(), f"{platform.machine()}, {torch.get_num_threads()} threads"
-    report = {"machine": f"{processor()}, {machine}", "day": str(today), "rounds": rounds, "steps": []}
+    today = datetime.date.today()
+    report = {"machine": f"{processor()}, {machine()}", "day": str(today), "rounds": rounds, "steps": []}
     first = next((name for name in translators if counts(translators[name].model)), None)
     for precision, kind in PRECISIONS.items():
         models = {name: copy.deepcopy(translator.model) for name, translator in translators.items()}

@@ -136,8 +136,8 @@ class TranslatorTraining(Training):
 
     def sizes(self) -> dict[str, Any]:
         """The sizes of the model, by the names that its class gives them."""
-        chosen = ("dropout", "embedding_size", "hidden_size", "width", "heads", "layers", "feed_forward_size")
-        chosen += ("alignment_layer",)
+        recurrent, transformer = ("embedding_size", "hidden_size"), ("width", "heads", "layers")
+        chosen = ("dropout", *recurrent, *transformer, "feed_forward_size", "alignment_layer")
         sizes = {name: getattr(self, name) for name in chosen if self.applies(name)}
         sizes |= {"bidirectional": not self.one_way} if self.applies("one_way") else {}
         return sizes | ({"shared_embeddings": True} if self.shared_vocabulary else {})

@@ -1,6 +1,7 @@
 """Results as files: a table, and beside it how it was made."""
 
 import json
+import platform
 from collections.abc import Iterable
 from typing import Any
 
@@ -8,6 +9,13 @@ import numpy as np
 import pandas as pd
 
 from utils import loaders
+
+
+def machine() -> str:
+    """What computes, for results beside which a time stands."""
+    import torch  # imported here, because it takes long
+
+    return f"{platform.machine()}, {torch.get_num_threads()} threads"
 
 
 def write_rows(name: str, rows: pd.DataFrame | Iterable[dict[str, Any]]) -> None:

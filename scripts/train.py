@@ -10,7 +10,6 @@ import argparse
 import datetime
 import json
 import os
-import platform
 import shutil
 import sys
 import time
@@ -131,6 +130,7 @@ def report_of(trained: Any, settings: Training, history: list[dict], monitor: st
     """What ``training.json`` says: the settings that applied, what the model is, and how it went."""
     import torch
 
+    from scripts.tables import machine
     from utils.pretrained import find_folder
 
     best, seconds = best_of(history, monitor), sum(record["seconds"] for record in history)
@@ -146,7 +146,7 @@ def report_of(trained: Any, settings: Training, history: list[dict], monitor: st
         "tokens_per_second": round(sum(r["tokens_per_second"] * r["seconds"] for r in history) / seconds),
         "best_epoch": best["epoch"],
         monitor: round(best[monitor], 2),
-        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads{gpu}",
+        "machine": machine() + gpu,
         "day": datetime.date.today().isoformat(),
         "torch": torch.__version__,
         "history": history,

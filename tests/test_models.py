@@ -147,6 +147,11 @@ def test_a_network_does_not_take_the_weights_of_another(tmp_path):
         RecurrentTranslationModel.from_pretrained(tmp_path / "other")
 
 
+def test_two_vocabularies_of_different_sizes_cannot_share_an_embedding():
+    with pytest.raises(ValueError, match="two vocabularies of the same size"):
+        make_model(shared_embeddings=True)
+
+
 def test_an_odd_width_cannot_be_halved():
     with pytest.raises(ValueError, match="even"):
         RecurrentTranslationModel(10, 10, hidden_size=7)

@@ -6,7 +6,6 @@ What is measured goes into ``data/results``; a card is written from there, from 
 
 import datetime
 import json
-import platform
 import re
 import statistics
 import time
@@ -25,7 +24,7 @@ from scripts.evaluate import bleu_by_length, word_bleu
 from scripts.experiments.bootstrap import bleu_difference
 from scripts.lengths import LENGTH_RANGES, exact_by_length
 from scripts.masked_model import guess_words, load_masked, whole_words
-from scripts.tables import write_rows, write_settings
+from scripts.tables import machine, write_rows, write_settings
 from scripts.train import language_model_texts, sizes_of
 from utils import pretrained
 from utils.loaders import DATA, load_results, load_settings
@@ -158,8 +157,8 @@ def describe_captions(checkpoint: str) -> None:
         }
     )
     settings = {"beam_size": 5, "split": "test_2016_flickr", "scores": scores}
-    settings |= {"decoded_on": f"{platform.machine()}, {torch.get_num_threads()} threads"}
-    write_settings(checkpoint, settings | {"day": datetime.date.today().isoformat()})
+    settings |= {"decoded_on": machine(), "day": datetime.date.today().isoformat()}
+    write_settings(checkpoint, settings)
     write_card(checkpoint)
     print(checkpoint, scores)
 
@@ -275,7 +274,7 @@ def write_card(checkpoint: str) -> None:
     report, weights = read_report(checkpoint), folder / "model.safetensors"
     with safe_open(weights, framework="pt") as file:
         stored = sum(file.get_tensor(name).numel() for name in file.keys())  # noqa: SIM118
-    settings = report["settings"]
+    settings, bits = report["settings"], report.get("significant_bits")
     languages = [settings.get("source", "en"), *filter(None, [settings.get("target")])]
     card = ModelCard.from_template(
         ModelCardData(language=languages, license=license_id, library_name="pytorch", tags=[task]),
@@ -286,6 +285,7 @@ def write_card(checkpoint: str) -> None:
         model=sizes_of(load(folder).model),
         stored=stored,
         megabytes=weights.stat().st_size / 1e6,
+        rounded=f", rounded to {bits} significant bits, so that git packs them smaller" if bits else "",
         minutes=round(report["training_seconds"] / 60),
         speeds=sorted(record["tokens_per_second"] for record in report["history"]),
         source_language=LANGUAGE_NAMES[languages[0]],

@@ -7,7 +7,6 @@ are looked at once, at the end of each of five runs.
 
 import itertools
 import math
-import platform
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from phrasebook import write_phrases
 from scripts.corpora import load_multi30k
 from scripts.evaluate import bleu_by_length
 from scripts.lengths import LENGTH_RANGES, SEEDS, exact_by_length
-from scripts.tables import add_row, found, write_settings
+from scripts.tables import add_row, found, machine, write_settings
 from utils import loaders
 from utils.scores import translation_scores
 from utils.tokens import pad, sorted_batches, train_tokenizer, translation_batches
@@ -177,7 +176,7 @@ def compare(name: str, seeds=SEEDS, keep: Path | None = None) -> None:
             "comparison": asdict(comparison),
             "chosen": chosen,
             "parameters": parameters,
-            "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
+            "machine": machine(),
             "ends": f"when {comparison.patience} parts of {comparison.part} steps brought no better "
             f"'{comparison.quality}' of validation sentences, or after {comparison.steps} steps; the best "
             "weights stay",

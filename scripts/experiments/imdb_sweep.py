@@ -6,7 +6,6 @@ cores a run with 500 labels takes five minutes. The recipes are chosen on the de
 """
 
 import itertools
-import platform
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer
 from sklearn.linear_model import LogisticRegression
 from torch.nn import functional as F
 
+from scripts import tables
 from scripts.corpora import load_imdb, plain
 from scripts.experiments import imdb_draws
 from scripts.tables import add_row, found, write_settings
@@ -241,7 +241,7 @@ def machine() -> str:
     """What computes."""
     if DEVICE.type == "cuda":
         return torch.cuda.get_device_name()
-    return f"{platform.machine()}, {torch.get_num_threads()} threads"
+    return tables.machine()
 
 
 def count_words(imdb, settings: Settings, name: str, strengths=(1, 10, 100, 1000), sizes=SIZES) -> None:
