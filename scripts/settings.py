@@ -10,8 +10,9 @@ from typing import Any, ClassVar, Literal
 
 RECURRENT, TRANSFORMER = {"model": ("gru", "gru-attention")}, {"model": ("transformer",)}
 AT_LEAST_ONE = (
-    *("epochs", "patience", "batch_size", "limit", "count", "max_words", "vocabulary_size", "window"),
+    *("epochs", "patience", "batch_size", "limit", "count", "max_words", "spliced", "vocabulary_size"),
     *(
+        "window",
         "epoch_size",
         "embedding_size",
         "hidden_size",
@@ -76,7 +77,8 @@ class Training:
 
     def applied(self) -> dict[str, Any]:
         """The settings that applied, and nothing else."""
-        return {k: v for k, v in vars(self).items() if v is not None and v is not False and self.applies(k)}
+        given = {k: v for k, v in vars(self).items() if v is not None and v is not False and v != []}
+        return {name: value for name, value in given.items() if self.applies(name)}
 
     def command(self) -> str:
         """The command line that trains with these settings."""
@@ -98,6 +100,8 @@ class TranslatorTraining(Training):
         "theme": {"corpus": ("phrasebook",)},
         "vocabulary_size": {"corpus": ("multi30k", "captions")},
         "shared_vocabulary": {"corpus": ("multi30k", "captions")},
+        "teachers": {"corpus": ("multi30k", "captions")},
+        "spliced": {"corpus": ("multi30k", "captions")},
         "one_way": RECURRENT,
         "embedding_size": RECURRENT,
         "hidden_size": RECURRENT,
@@ -119,6 +123,14 @@ class TranslatorTraining(Training):
     theme: str | None = option(None, "phrasebook: what the sentences are about; none: everything")
     vocabulary_size: int = option(5000, "captions: sub-word pieces of each language, or of both together")
     shared_vocabulary: bool = option(False, "captions: one vocabulary and one embedding for both languages")
+    start: str | None = option(None, "checkpoint of the same pieces and sizes to go on from")
+    teachers: list[str] = field(
+        default_factory=list,
+        metadata={"help": "captions: translators; what they make of the captions is learned as well"},
+    )
+    spliced: int | None = option(
+        None, "captions: the teachers translate so many new ones, put together from halves, instead of these"
+    )
     label_smoothing: float = option(0.1, "probability spread over the vocabulary")
     embedding_size: int = option(192, "recurrent: width of the token vectors")
     hidden_size: int = option(256, "recurrent: width of the states")
@@ -133,6 +145,8 @@ class TranslatorTraining(Training):
         super().__post_init__()
         if self.source == self.target:
             raise ValueError(f"--source and --target must be two languages, and both are {self.source}")
+        if self.spliced and not (self.teachers and self.source == "en"):
+            raise ValueError(f"--spliced {self.spliced} needs --teachers that translate from English")
 
     def sizes(self) -> dict[str, Any]:
         """The sizes of the model, by the names that its class gives them."""

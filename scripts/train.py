@@ -10,8 +10,11 @@ import argparse
 import datetime
 import json
 import os
+import random
+import re
 import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -135,9 +138,20 @@ def report_of(trained: Any, settings: Training, history: list[dict], monitor: st
 
     best, seconds = best_of(history, monitor), sum(record["seconds"] for record in history)
     gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
-    before = getattr(settings, "checkpoint", None)
-    if before:
-        before = json.loads((find_folder(before) / "training.json").read_text(encoding="utf-8"))
+
+    def report_in(checkpoint):
+        return json.loads((find_folder(checkpoint) / "training.json").read_text(encoding="utf-8"))
+
+    others = {}
+    if getattr(settings, "checkpoint", None):
+        others["before"] = report_in(settings.checkpoint)
+    if isinstance(settings, TranslatorTraining):
+        kept = ("command", "validation_bleu")
+        teachers = [{name: report_in(teacher)[name] for name in kept} for teacher in settings.teachers]
+        others |= {"teachers": teachers} if teachers else {}
+        if settings.start:
+            others["started_from"] = [{name: report_in(settings.start)[name] for name in kept}]
+            others["started_from"] += report_in(settings.start).get("started_from", [])
     return {
         "command": settings.command(),
         "settings": settings.applied(),
@@ -150,7 +164,7 @@ def report_of(trained: Any, settings: Training, history: list[dict], monitor: st
         "day": datetime.date.today().isoformat(),
         "torch": torch.__version__,
         "history": history,
-    } | ({"before": before} if before else {})
+    } | others
 
 
 def round_weights(network: Any, bits: int) -> None:
@@ -200,6 +214,12 @@ def prepare_translator(settings: TranslatorTraining):
         }
     longest = max(len(encoding.ids) for encoding in tokenizers[settings.source].encode_batch(pairs[0])) - 1
     translator = new_translator(settings.model, tokenizers, settings.seed, longest, **settings.sizes())
+    if settings.start:
+        go_on_from(translator, settings.start)
+    if settings.teachers:
+        captions, references = pairs
+        read = spliced_captions(captions, settings.spliced) if settings.spliced else captions
+        pairs = [captions + read, references + translations_by(settings.teachers, read, languages)]
 
     def train(**options):
         return fit_translator(
@@ -208,6 +228,96 @@ def prepare_translator(settings: TranslatorTraining):
 
     name = f"{settings.corpus}-{settings.source}-{settings.target}-{settings.model}"
     return name, translator, train, "validation_bleu"
+
+
+def go_on_from(translator: Any, checkpoint: str) -> None:
+    """Give a new translator the weights of a checkpoint, which must have its pieces and sizes."""
+    from utils.translator import load_translator
+
+    before = load_translator(checkpoint)
+    for side in ("source_tokenizer", "target_tokenizer"):
+        if getattr(before, side).get_vocab() != getattr(translator, side).get_vocab():
+            raise ValueError(f"--start {checkpoint}: its {side} has other pieces than these texts give")
+    try:
+        translator.model.load_state_dict(before.model.state_dict())
+    except RuntimeError as error:
+        raise ValueError(f"--start {checkpoint}: its network is another one. {error}") from None
+
+
+def spliced_captions(captions: Sequence[str], count: int) -> list[str]:
+    """New English captions, each the beginning of one up to "is" or "are" and the end of another from there.
+
+    No model has seen their translations, so what teachers make of them is what they know, and not what they
+    learned by heart.
+
+    Raises:
+        ValueError: the captions do not give so many.
+    """
+    draw, known, new = random.Random(0), set(captions), []
+    halves: dict[str, list[tuple[str, str]]] = {}
+    for caption in captions:
+        found = re.match(r"(.+?) (is|are) (.+)$", caption)
+        if found and len(found[1].split()) <= 10:  # in a longer one the verb is often that of a clause
+            halves.setdefault(found[2], []).append((found[1], found[3]))
+    verbs = [verb for verb, those in halves.items() for _ in those]
+    for _ in range(20 * count if verbs else 0):
+        if len(new) == count:
+            break
+        verb = draw.choice(verbs)
+        (beginning, _), (_, end) = draw.choice(halves[verb]), draw.choice(halves[verb])
+        caption = f"{beginning} {verb} {end}"
+        if caption not in known:
+            known.add(caption)
+            new.append(caption)
+    if len(new) < count:
+        raise ValueError(f"--spliced {count}: these captions gave {len(new)} new ones")
+    return new
+
+
+def translations_by(teachers: list[str], texts: list[str], languages: tuple[str, str]) -> list[str]:
+    """What several translators together make of texts, for one network to learn from.
+
+    Each translates with a beam of 5, and of what they wrote for a text that is taken to which all of them
+    give the highest mean log-probability a token, on average. A student learns in this way what an ensemble
+    knows (Kim and Rush 2016, section 3.2; Freitag et al. 2017). It takes minutes, so the translations are
+    kept in ``runs/`` for a training that is stopped and goes on.
+
+    Raises:
+        ValueError: a teacher translates between other languages.
+    """
+    import hashlib
+
+    from utils.pretrained import find_folder
+    from utils.translator import load_translator
+
+    translators = [load_translator(teacher) for teacher in teachers]
+    for teacher, translator in zip(teachers, translators, strict=True):
+        if translator.languages != languages:
+            raise ValueError(f"--teachers: {teacher} translates {' to '.join(translator.languages)}")
+    key = hashlib.sha256("\n".join(texts).encode())
+    for teacher in teachers:
+        key.update((find_folder(teacher) / "model.safetensors").read_bytes())
+    kept = Path("runs") / f"translations-{key.hexdigest()[:16]}.json"
+    if not kept.exists():
+        print(f"{len(teachers)} teachers translate {len(texts)} texts", flush=True)
+        written = [[one.text for one in translator.translate(texts, 5)] for translator in translators]
+        pairs = sorted({pair for each in written for pair in zip(texts, each, strict=True)}, key=_lengths)
+        sources, targets = zip(*pairs, strict=True)
+        scores = [[one.score for one in translator.align(sources, targets)] for translator in translators]
+        ranks = dict(zip(pairs, map(sum, zip(*scores, strict=True)), strict=True))
+        chosen = [
+            max(candidates, key=lambda candidate: (ranks[text, candidate], candidate))
+            for text, *candidates in zip(texts, *written, strict=True)
+        ]
+        kept.parent.mkdir(exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=kept.parent, delete=False, encoding="utf-8") as file:
+            json.dump(chosen, file, ensure_ascii=False)
+        os.replace(file.name, kept)
+    return json.loads(kept.read_text(encoding="utf-8"))
+
+
+def _lengths(pair):
+    return *map(len, pair), pair  # pairs of one length stand together: a batch has little padding
 
 
 def shared_tokenizers(texts: dict[str, list[str]], vocabulary_size: int) -> dict:

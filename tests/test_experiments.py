@@ -217,7 +217,8 @@ def test_translators_with_and_without_attention_are_compared(elsewhere, captions
 
 
 @pytest.mark.slow
-def test_a_translator_of_captions_is_measured(elsewhere, captions):
+def test_a_translator_of_captions_is_measured(elsewhere, captions, monkeypatch):
+    monkeypatch.chdir(elsewhere)
     name, sizes = "multi30k-en-de-transformer", {"width": 8, "heads": 2, "layers": 2, "feed_forward_size": 8}
     settings = {"target": "de", "corpus": "captions", "vocabulary_size": 300, "limit": 20, "epochs": 1}
     places = Places(output=str(elsewhere / name), state=str(elsewhere / "state"))
@@ -231,6 +232,26 @@ def test_a_translator_of_captions_is_measured(elsewhere, captions):
     card = card_of(elsewhere / name)
     assert "Transformer, 2 layers on either side, 8 wide, 2 heads, feed-forward 8" in card
     assert "Techniques: label smoothing" in card
+    assert "| seed | 0, the only one that was run |" in card
+    assert "(`nrefs:1|case:lc|eff:no|tok:13a|" in card
+    runs = elsewhere / "runs"
+    second = Places(output=str(runs / f"{name}-seed-1"), state=str(elsewhere / "state-1"))
+    learned = {"seed": 1, "start": str(elsewhere / name), "teachers": [str(elsewhere / name)]}
+    fit(TranslatorTraining(model="transformer", **settings, **sizes, **learned), second)
+    cards.describe_captions(name)
+    (other,) = load_settings(name)["other_seeds"]
+    assert other == cards.score_captions(runs / f"{name}-seed-1") | {
+        "greedy_seconds": other["greedy_seconds"]
+    }
+    shutil.rmtree(elsewhere / name)
+    (runs / f"{name}-seed-1").rename(
+        elsewhere / name
+    )  # now a student is measured, and no other seed lies there
+    cards.describe_captions(name)
+    assert load_settings(name)["other_seeds"] == [other]
+    card = card_of(elsewhere / name)
+    assert "Of 2 trainings, with seeds 1, 1, the first is this one" in card
+    assert card.count("hello train translator") == 3  # of the student, of its start, and of its teacher
 
 
 @pytest.fixture

@@ -1,6 +1,8 @@
+import dataclasses
 import itertools
 import json
 import os
+import re
 import subprocess
 import sys
 import zlib
@@ -18,17 +20,22 @@ from scripts.masked_model import load_masked
 from scripts.settings import TRAININGS, LanguageModelTraining, MaskedModelTraining, Places, TranslatorTraining
 from scripts.train import (
     fit,
+    go_on_from,
     language_model_texts,
     parse,
+    prepare_translator,
     round_weights,
     shared_tokenizers,
+    spliced_captions,
     translation_pairs,
+    translations_by,
 )
 from scripts.training_state import ResumeError, TrainingState
 from utils import training
+from utils.loaders import load_captions
 from utils.texts import load_language_model
 from utils.training import train, translation_loss, warm_up_cosine
-from utils.translator import load_translator
+from utils.translator import Translator, load_translator
 
 
 def line_task():
@@ -328,6 +335,82 @@ def test_a_translator_with_a_shared_vocabulary_has_one_embedding(tmp_path, model
     assert "--shared-vocabulary" in report_in(tmp_path / "out")["command"]
 
 
+@pytest.mark.slow
+def test_a_student_learns_what_its_teachers_write_and_goes_on_from_one_of_them(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    settings = TranslatorTraining(**TINY)
+    teacher = fit(settings, places(tmp_path))
+    seen = {}
+
+    def fit_translator(translator, pairs, *_, **options):
+        seen.update(pairs=pairs, weights=translator.model.state_dict())
+
+    monkeypatch.setattr(training, "fit_translator", fit_translator)
+    student = TranslatorTraining(**TINY | {"start": str(teacher), "teachers": [str(teacher)]})
+    assert f"--start {teacher} --teachers {teacher}" in student.command()
+    _, _, learn, _ = prepare_translator(student)
+    learn()
+    captions, references = translation_pairs(settings)[0]
+    written = [one.text for one in load_translator(teacher).translate(captions, 5)]
+    assert seen["pairs"] == [captions * 2, references + written]
+    before = load_translator(teacher).model.state_dict()
+    assert all(torch.equal(before[name], weights) for name, weights in seen["weights"].items())
+
+    _, _, learn, _ = prepare_translator(dataclasses.replace(student, spliced=30))
+    learn()
+    new = spliced_captions(captions, 30)
+    written_30 = [one.text for one in load_translator(teacher).translate(new, 5)]
+    assert seen["pairs"] == [captions + new, references + written_30]
+
+    def never(*_):
+        raise AssertionError("it was written before")
+
+    monkeypatch.setattr(Translator, "translate", never)  # a training that goes on finds them
+    assert translations_by([str(teacher)], captions, ("en", "fr")) == written
+    with pytest.raises(ValueError, match="translates en to fr"):
+        translations_by([str(teacher)], captions, ("en", "de"))
+    for other, what in (({"hidden_size": 12}, "size mismatch"), ({"vocabulary_size": 40}, "other pieces")):
+        _, different, _, _ = prepare_translator(TranslatorTraining(**TINY | other))
+        with pytest.raises(ValueError, match=f"(?s)--start .*{what}"):
+            go_on_from(different, str(teacher))
+
+
+def test_spliced_captions_are_new_and_made_of_halves():
+    captions = [*map(str, load_captions()["en"])]
+    new = spliced_captions(captions, 50)
+    assert len(set(new)) == 50
+    assert not set(new) & set(captions)
+    for text in new:
+        verb = re.search(r" (is|are) ", text)[0]
+        beginning, end = text.split(verb, 1)
+        assert any(caption.startswith(beginning + verb) for caption in captions)
+        assert any(caption.endswith(verb + end) for caption in captions)
+    assert spliced_captions(captions, 20) == new[:20]
+    with pytest.raises(ValueError, match="--spliced 2: these captions gave 0 new ones"):
+        spliced_captions(["A man is here.", "A dog runs."], 2)
+
+
+@pytest.mark.slow
+def test_of_what_teachers_write_the_one_that_all_find_likeliest_is_learned(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    teachers = []
+    for seed in range(3):
+        settings = TranslatorTraining(**TINY | {"seed": seed, "learning_rate": 0.02, "limit": 40})
+        teachers.append(str(fit(settings, places(tmp_path / str(seed)))))
+    captions = translation_pairs(settings)[0][0][:6]
+    chosen = translations_by(teachers, captions, ("en", "fr"))
+    translators = [load_translator(teacher) for teacher in teachers]
+    written = [[one.text for one in translator.translate(captions, 5)] for translator in translators]
+    assert len(set(map(tuple, written))) == 3
+    for caption, taken, candidates in zip(captions, chosen, zip(*written, strict=True), strict=True):
+        n = len(candidates)
+        mean = sum(
+            torch.tensor([one.score for one in translator.align([caption] * n, candidates)])
+            for translator in translators
+        )
+        assert mean[candidates.index(taken)] == pytest.approx(mean.max().item(), abs=1e-5)
+
+
 @given(st.floats(-100, 100, width=32), st.integers(1, 11))
 def test_rounding_errs_by_half_of_the_last_bit(weight, bits):
     network = torch.nn.Linear(1, 1, bias=False)
@@ -528,6 +611,8 @@ def test_a_masked_model_is_trained_from_random_weights(tmp_path):
         ),
         ("translator", "--count 5", "--count applies with --corpus phrasebook only, and this is multi30k"),
         ("translator", "--epoch 5", "there is no option --epoch"),
+        ("translator", "--spliced 5", "--spliced 5 needs --teachers that translate from English"),
+        ("translator", "--spliced 0 --teachers x", "--spliced must be at least 1, not 0"),
         ("translator", "--epochs many", "invalid int value: 'many'"),
         ("language-model", "--start x --hidden-sizes 8", "--hidden-sizes applies without --start only"),
         ("language-model", "--hidden-sizes 0", "--hidden-sizes must be at least 1, not 0"),

@@ -11,11 +11,13 @@ import statistics
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
 from huggingface_hub import ModelCard, ModelCardData
+from sacrebleu.metrics import BLEU
 from safetensors import safe_open
 
 from phrasebook import HELD_OUT, write_mixture, write_phrases
@@ -136,17 +138,49 @@ def describe_phrasebook(checkpoint: str) -> None:
 
 
 def describe_captions(checkpoint: str) -> None:
-    """Score a translator of captions on the test set, and write its card and its results."""
-    translator = load_translator(pretrained.CHECKPOINTS / checkpoint)
+    """Score a translator of captions on the test set, and write its card and its results.
+
+    Trainings of the same recipe with other seeds are scored where they lie in ``runs/``, as
+    ``hello train ... --seed 1 --output runs/CHECKPOINT-seed-1`` writes them; else their scores are kept.
+    """
+    scores = score_captions(pretrained.CHECKPOINTS / checkpoint)
+    settings = {"beam_size": 5, "split": "test_2016_flickr", "scores": scores, "signature": signature()}
+    settings |= {"decoded_on": machine(), "day": datetime.date.today().isoformat()}
+    settings["other_seeds"] = _other_seeds(checkpoint)
+    write_settings(checkpoint, settings)
+    write_card(checkpoint)
+    print(checkpoint, scores)
+
+
+def signature() -> str:
+    """How `sacrebleu` computes the BLEU of ``translation_scores``, in its own short words."""
+    metric = BLEU(lowercase=True)
+    metric.corpus_score(["a"], [["a"]])  # the number of references is known from here on
+    return str(metric.get_signature())
+
+
+def _other_seeds(checkpoint):
+    found = sorted(Path("runs").glob(f"{checkpoint}-seed-*/model.safetensors"))
+    if found:
+        return [score_captions(weights.parent) for weights in found]
+    try:
+        return load_settings(checkpoint).get("other_seeds", [])
+    except FileNotFoundError:
+        return []
+
+
+def score_captions(folder: Path) -> dict[str, float]:
+    """What a translator of captions scores on the test set, and how it was trained."""
+    translator = load_translator(folder)
     source, target = translator.languages
-    report = read_report(checkpoint)
+    report = json.loads((folder / "training.json").read_text(encoding="utf-8"))
     test = load_multi30k(source, target)["test"]
     sources, references = list(test[source]), list(test[target])
     started = time.perf_counter()
     greedy = [t.text for t in translator.translate(sources)]
     seconds = time.perf_counter() - started
     texts = [t.text for t in translator.translate(sources, 5)]
-    scores = _rounded(
+    return _rounded(
         translation_scores(texts, references)
         | {
             "bleu_greedy": translation_scores(greedy, references)["bleu"],
@@ -154,13 +188,9 @@ def describe_captions(checkpoint: str) -> None:
             "validation_bleu": report["validation_bleu"],
             "greedy_seconds": seconds,
             "parameters": report["model"]["parameters"],
+            "seed": report["settings"]["seed"],
         }
     )
-    settings = {"beam_size": 5, "split": "test_2016_flickr", "scores": scores}
-    settings |= {"decoded_on": machine(), "day": datetime.date.today().isoformat()}
-    write_settings(checkpoint, settings)
-    write_card(checkpoint)
-    print(checkpoint, scores)
 
 
 def describe_language_model(checkpoint: str, limit: int | None = None) -> None:
@@ -263,6 +293,7 @@ def write_card(checkpoint: str) -> None:
     elif checkpoint in CAPTION_TRANSLATORS:
         template = "captions"
         fields = load_settings(checkpoint) | {"techniques": CAPTION_TRANSLATORS[checkpoint]}
+        fields["trainings"] = [fields["scores"], *fields.get("other_seeds", [])]
     elif checkpoint in LANGUAGE_MODELS:
         template, task, load = "language_model", "text-generation", load_language_model
         entry = load_settings("language-models")[LANGUAGE_MODELS[checkpoint]]
