@@ -46,14 +46,21 @@ PHRASEBOOK_TRANSLATORS = {  # and the notebook that uses each
     "phrasebook-en-de-gru-attention": "02_attention",
     "phrasebook-en-fr-gru-attention": "02_attention",
 }
+TAUGHT = (
+    "three trainings, each from the weights of the one before. The first is the published recipe for this "
+    "size (Wu et al. 2021): {published} BLEU on validation with a beam of 5. In the second it learns the "
+    "captions as three teachers translate them together ({taught}), in the third 20,000 new captions, "
+    "spliced from halves, as four teachers do, the student of the second among them ({spliced}). Dropout, "
+    "label smoothing and the running average of the weights were used and not varied. Rounding the weights "
+    "to 5 or 4 bits changed validation by less than 0.4; the better number was taken. The test set was "
+    "looked at while methods were compared; what was kept was chosen on validation."
+)
 CAPTION_TRANSLATORS = {  # and what was tried with each
     "multi30k-en-de-gru-attention": "",
-    "multi30k-en-de-transformer": "label smoothing, dropout and a running average of the weights were used "
-    "and not varied. The first 29 epochs followed the learning rate of a training of 60 epochs; the "
-    "training was then shortened to 44, so the rate fell faster from there.",
-    "multi30k-en-fr-transformer": "label smoothing, dropout and a learning rate that falls "
-    "along a cosine were used and not varied. The running average of the weights gave 0.06 BLEU on "
-    "validation (56.68; 56.62 without it), since the falling rate does the same work.",
+    "multi30k-en-de-transformer": TAUGHT.format(published=39.84, taught=40.64, spliced=40.93)
+    + " R-Drop did not pay (alpha 5, 36 epochs, two seeds: 39.2 and 39.4 on test, tokens).",
+    "multi30k-en-fr-transformer": TAUGHT.format(published=57.46, taught=57.99, spliced=58.03)
+    + " R-Drop did not pay (alpha 5, 36 epochs, two seeds: 58.9 and 58.6 on test, tokens).",
 }
 LANGUAGE_MODELS = {"language-model-wikipedia": "wikipedia", "language-model-imdb": "imdb"}
 MASKED_MODEL = "masked-language-model"
