@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 RECURRENT, TRANSFORMER = {"model": ("gru", "gru-attention")}, {"model": ("transformer",)}
+CAPTIONS = {"corpus": ("multi30k", "captions")}
 AT_LEAST_ONE = (
     *("epochs", "patience", "batch_size", "limit", "count", "max_words", "spliced", "vocabulary_size"),
     *(
@@ -98,10 +99,10 @@ class TranslatorTraining(Training):
         "count": {"corpus": ("phrasebook",)},
         "max_words": {"corpus": ("phrasebook",)},
         "theme": {"corpus": ("phrasebook",)},
-        "vocabulary_size": {"corpus": ("multi30k", "captions")},
-        "shared_vocabulary": {"corpus": ("multi30k", "captions")},
-        "teachers": {"corpus": ("multi30k", "captions")},
-        "spliced": {"corpus": ("multi30k", "captions")},
+        "vocabulary_size": CAPTIONS,
+        "shared_vocabulary": CAPTIONS,
+        "teachers": CAPTIONS,
+        "spliced": CAPTIONS,
         "one_way": RECURRENT,
         "embedding_size": RECURRENT,
         "hidden_size": RECURRENT,

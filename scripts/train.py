@@ -129,19 +129,21 @@ def sizes_of(network: Any) -> dict[str, Any]:
     return config | {"parameters": sum(parameter.numel() for parameter in network.parameters())}
 
 
+def report_in(checkpoint: str | Path) -> dict[str, Any]:
+    """What the ``training.json`` of a checkpoint says; the name is one that ``find_folder`` finds."""
+    from utils.pretrained import find_folder
+
+    return json.loads((find_folder(checkpoint) / "training.json").read_text(encoding="utf-8"))
+
+
 def report_of(trained: Any, settings: Training, history: list[dict], monitor: str) -> dict[str, Any]:
     """What ``training.json`` says: the settings that applied, what the model is, and how it went."""
     import torch
 
     from scripts.tables import machine
-    from utils.pretrained import find_folder
 
     best, seconds = best_of(history, monitor), sum(record["seconds"] for record in history)
     gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
-
-    def report_in(checkpoint):
-        return json.loads((find_folder(checkpoint) / "training.json").read_text(encoding="utf-8"))
-
     others = {}
     if getattr(settings, "checkpoint", None):
         others["before"] = report_in(settings.checkpoint)
@@ -287,17 +289,16 @@ def translations_by(teachers: list[str], texts: list[str], languages: tuple[str,
     """
     import hashlib
 
-    from utils.pretrained import find_folder
+    from utils.pretrained import find_folder, sha256
     from utils.translator import load_translator
 
     translators = [load_translator(teacher) for teacher in teachers]
     for teacher, translator in zip(teachers, translators, strict=True):
         if translator.languages != languages:
             raise ValueError(f"--teachers: {teacher} translates {' to '.join(translator.languages)}")
-    key = hashlib.sha256("\n".join(texts).encode())
-    for teacher in teachers:
-        key.update((find_folder(teacher) / "model.safetensors").read_bytes())
-    kept = Path("runs") / f"translations-{key.hexdigest()[:16]}.json"
+    weights = [sha256(find_folder(teacher) / "model.safetensors") for teacher in teachers]
+    key = hashlib.sha256("\n".join([*weights, *texts]).encode()).hexdigest()[:16]
+    kept = Path("runs") / f"translations-{key}.json"
     if not kept.exists():
         print(f"{len(teachers)} teachers translate {len(texts)} texts", flush=True)
         written = [[one.text for one in translator.translate(texts, 5)] for translator in translators]

@@ -244,9 +244,8 @@ def test_a_translator_of_captions_is_measured(elsewhere, captions, monkeypatch):
         "greedy_seconds": other["greedy_seconds"]
     }
     shutil.rmtree(elsewhere / name)
-    (runs / f"{name}-seed-1").rename(
-        elsewhere / name
-    )  # now a student is measured, and no other seed lies there
+    # now a student is measured, and no other seed lies there
+    (runs / f"{name}-seed-1").rename(elsewhere / name)
     cards.describe_captions(name)
     assert load_settings(name)["other_seeds"] == [other]
     card = card_of(elsewhere / name)

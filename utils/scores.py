@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 
-_BLEU = BLEU(lowercase=True, force=True)  # force: no warning about spaces before full stops
+CORPUS_BLEU = BLEU(lowercase=True, force=True)  # force: no warning about spaces before full stops
 
 
 def translation_scores(hypotheses: Sequence[str], references: Sequence[str]) -> dict[str, float]:
@@ -14,7 +14,7 @@ def translation_scores(hypotheses: Sequence[str], references: Sequence[str]) -> 
     Used in notebook 02, *What attention is worth*. Raises ValueError if not as many are given.
     """
     _check_lengths(hypotheses, references)
-    metrics = {"bleu": _BLEU, "chrf": CHRF()}
+    metrics = {"bleu": CORPUS_BLEU, "chrf": CHRF()}
     return {name: metric.corpus_score(hypotheses, [references]).score for name, metric in metrics.items()}
 
 

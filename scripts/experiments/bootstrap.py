@@ -3,7 +3,7 @@
 import numpy as np
 from sacrebleu.metrics import BLEU
 
-_BLEU = BLEU(lowercase=True, force=True)
+from utils.scores import CORPUS_BLEU
 
 
 def bleu_difference(first, second, references, samples=1000, seed=0):
@@ -32,7 +32,7 @@ def bleu_difference(first, second, references, samples=1000, seed=0):
 def _bleu_of_samples(hypotheses, references, draws):
     # BLEU is a function of counts that add up over sentences, so counting once is enough.
     pairs = zip(hypotheses, references, strict=True)
-    found = [_BLEU.corpus_score([hypothesis], [[reference]]) for hypothesis, reference in pairs]
+    found = [CORPUS_BLEU.corpus_score([hypothesis], [[reference]]) for hypothesis, reference in pairs]
     counts = np.array([[*one.counts, *one.totals, one.sys_len, one.ref_len] for one in found])
     sums = (draws @ counts).tolist()  # [samples, 4 + 4 + 2]
     scores = [BLEU.compute_bleu(row[:4], row[4:8], row[8], row[9], smooth_method="exp") for row in sums]

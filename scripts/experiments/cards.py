@@ -17,7 +17,6 @@ from typing import Any
 import pandas as pd
 import torch
 from huggingface_hub import ModelCard, ModelCardData
-from sacrebleu.metrics import BLEU
 from safetensors import safe_open
 
 from phrasebook import HELD_OUT, write_mixture, write_phrases
@@ -27,10 +26,10 @@ from scripts.experiments.bootstrap import bleu_difference
 from scripts.lengths import LENGTH_RANGES, exact_by_length
 from scripts.masked_model import guess_words, load_masked, whole_words
 from scripts.tables import machine, write_rows, write_settings
-from scripts.train import language_model_texts, sizes_of
+from scripts.train import language_model_texts, report_in, sizes_of
 from utils import pretrained
 from utils.loaders import DATA, load_results, load_settings
-from utils.scores import translation_scores
+from utils.scores import CORPUS_BLEU, translation_scores
 from utils.texts import LanguageModel, load_language_model
 from utils.tokens import LANGUAGE_NAMES, MASK
 from utils.translator import load_translator
@@ -151,19 +150,12 @@ def describe_captions(checkpoint: str) -> None:
     ``hello train ... --seed 1 --output runs/CHECKPOINT-seed-1`` writes them; else their scores are kept.
     """
     scores = score_captions(pretrained.CHECKPOINTS / checkpoint)
-    settings = {"beam_size": 5, "split": "test_2016_flickr", "scores": scores, "signature": signature()}
+    settings = {"beam_size": 5, "split": "test_2016_flickr", "scores": scores}
     settings |= {"decoded_on": machine(), "day": datetime.date.today().isoformat()}
-    settings["other_seeds"] = _other_seeds(checkpoint)
+    settings |= {"signature": str(CORPUS_BLEU.get_signature()), "other_seeds": _other_seeds(checkpoint)}
     write_settings(checkpoint, settings)
     write_card(checkpoint)
     print(checkpoint, scores)
-
-
-def signature() -> str:
-    """How `sacrebleu` computes the BLEU of ``translation_scores``, in its own short words."""
-    metric = BLEU(lowercase=True)
-    metric.corpus_score(["a"], [["a"]])  # the number of references is known from here on
-    return str(metric.get_signature())
 
 
 def _other_seeds(checkpoint):
@@ -180,7 +172,7 @@ def score_captions(folder: Path) -> dict[str, float]:
     """What a translator of captions scores on the test set, and how it was trained."""
     translator = load_translator(folder)
     source, target = translator.languages
-    report = json.loads((folder / "training.json").read_text(encoding="utf-8"))
+    report = report_in(folder)
     test = load_multi30k(source, target)["test"]
     sources, references = list(test[source]), list(test[target])
     started = time.perf_counter()
@@ -277,8 +269,7 @@ def describe_masked_language_model(checkpoint: str = MASKED_MODEL) -> None:
 
 def read_report(checkpoint: str) -> dict[str, Any]:
     """What ``training.json`` says of a checkpoint."""
-    text = (pretrained.CHECKPOINTS / checkpoint / "training.json").read_text(encoding="utf-8")
-    report = json.loads(text)
+    report = report_in(pretrained.CHECKPOINTS / checkpoint)
     seconds = statistics.median(epoch["seconds"] for epoch in report["history"])
     # An epoch during which the training was paused must not count for more than the others.
     return report | {"training_seconds": round(seconds * len(report["history"]))}
