@@ -213,7 +213,7 @@ def measure(translators, batches, captions, rounds):
     return report | measure_decoding(translators, first, captions, rounds)
 
 
-def measure_decoding(translators, first, captions, rounds, sizes=(64, 128, 256)):
+def measure_decoding(translators, first, captions, rounds, sizes=(64, 128, 256, 384)):
     """The seconds of greedy decoding by batch size, and Marian beside the first, each with its best size."""
     decoders = {
         (name, size): partial(translator.translate, captions, batch_size=size)

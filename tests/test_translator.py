@@ -7,6 +7,8 @@ import huggingface_hub
 import pytest
 import torch
 from conftest import make_translator
+from hypothesis import given
+from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from scripts.convert import convert, main
@@ -16,7 +18,7 @@ from utils.loaders import load_captions
 from utils.plots.weights import prepare
 from utils.pretrained import CHECKPOINTS, CheckpointError, find_folder, verify_folder, write_checksums
 from utils.tokens import END_ID, START_ID, pad
-from utils.translator import Translator, beam_search, load_translator
+from utils.translator import Translator, _largest, beam_search, load_translator
 
 SENTENCES = list(load_captions()["en"])[:12]
 
@@ -122,6 +124,17 @@ def test_a_wider_beam_finds_what_greedy_search_misses():
     tokens, score, _ = beam_search(model, source, 2)[0]
     assert tokens == [5, END_ID]
     assert score == pytest.approx(torch.tensor([0.4, 0.98]).log().mean().item(), abs=1e-5)
+
+
+@given(rows=st.integers(1, 4), size=st.sampled_from([7, 90, 100, 101, 300, 650]), data=st.data())
+def test_the_largest_of_a_row_are_found_in_blocks(rows, size, data):
+    count, seed = data.draw(st.integers(1, min(size - 3, 12))), data.draw(st.integers(0, 99))
+    logits = torch.randn(rows, size, generator=torch.Generator().manual_seed(seed))
+    logits[:, :3] = -torch.inf
+    values, places = _largest(logits, count)
+    expected = logits.topk(count, dim=1)
+    assert torch.equal(values, expected.values)
+    assert torch.equal(places, expected.indices)
 
 
 def test_search_stops_at_the_limit():

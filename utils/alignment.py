@@ -121,6 +121,4 @@ def link_matrix(links: Iterable[tuple[int, int]], target_length: int, source_len
 
 def hard_alignment(weights: torch.Tensor) -> torch.Tensor:
     """Link every target word to the source word with the largest weight, as a matrix [target, source]."""
-    import torch
-
-    return torch.nn.functional.one_hot(weights.argmax(dim=1), weights.size(1)).float()
+    return weights.new_zeros(weights.shape).scatter(1, weights.argmax(dim=1, keepdim=True), 1.0)

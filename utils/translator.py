@@ -2,6 +2,7 @@
 
 import difflib
 import importlib
+import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -121,8 +122,7 @@ class Translator(ModelHubMixin):
             if all(token in (*SPECIAL_TOKENS, WORD_SIGN) for token in encoding.tokens):
                 problem = f"{name} {position} has no character that this translator knows: {sentence!r}"
                 raise ValueError(f"{problem}; it reads the alphabet of its training text")
-            length = len(encoding.ids) - 1  # without <s>
-            for doubt in self._doubts(sentence, length) if name == "sentence" else ():
+            for doubt in self._doubts(sentence, len(encoding.ids) - 1) if name == "sentence" else ():
                 warnings.warn(f"{name} {position} {doubt}: expect a poor translation", stacklevel=3)
         return encodings
 
@@ -197,30 +197,39 @@ def beam_search(
             if done.all():
                 return [results[place] for place in range(len(source))]
             places = [place for place, ended in zip(places, done.tolist(), strict=True) if not ended]
-            stay = (~done).repeat_interleave(beam_size)
+            stay = (~done).repeat_interleave(beam_size).nonzero().flatten()  # [rows], places
             token, tokens, limits, finished = token[stay], tokens[stay], limits[stay], finished[stay]
             totals, counts, attention = totals[stay], counts[stay], [step[stay] for step in attention]
-            memory, state = ({name: t[stay] for name, t in one.items()} for one in (memory, state))
+            memory, state = ({k: v.index_select(0, stay) for k, v in one.items()} for one in (memory, state))
         logits, state, weights = model.step(token, state, memory)
         logits = logits.float()  # [rows, vocabulary]
         normalisers = logits.logsumexp(dim=1, keepdim=True)
         logits[:, [PADDING_ID, UNKNOWN_ID, START_ID]] = -torch.inf
         # The best candidates of a sentence are among the best continuations of each of its rows.
-        found = logits.topk(beam_size, dim=1) if beam_size > 1 else logits.max(dim=1, keepdim=True)
-        best, continuations = found[0] - normalisers, found[1]  # [rows, beam]
+        best, continuations = _largest(logits, beam_size)  # [rows, beam]
+        best -= normalisers
         # A finished candidate goes on in one way alone: with padding, at no cost.
         best[finished], continuations[finished] = -torch.inf, PADDING_ID
         best[finished, 0] = 0.0
         new_counts = counts + (~finished)
         new_totals = totals[:, None] + best
         ranks = (new_totals / new_counts[:, None]).view(len(places), -1)  # [batch, beam · beam]
-        chosen = ranks.topk(beam_size, dim=1).indices.flatten()  # [rows], best first
-        first = torch.arange(0, len(token), beam_size, device=source.device).repeat_interleave(beam_size)
-        parent, place = first + chosen // beam_size, chosen % beam_size
-        token = continuations[parent, place]
-        totals, counts = new_totals[parent, place], new_counts[parent]
+        chosen = ranks.topk(beam_size, dim=1).indices  # [batch, beam], best first
+        token, totals = (t.view_as(ranks).gather(1, chosen).flatten() for t in (continuations, new_totals))
+        first = torch.arange(0, len(token), beam_size, device=source.device)[:, None]
+        parent = (first + chosen // beam_size).flatten()  # [rows]
+        counts = new_counts[parent]
         tokens = torch.cat([tokens[parent], token[:, None]], dim=1)  # [rows, steps]
         attention += [] if weights is None else [weights]
         if beam_size > 1:
             state = {name: tensor[parent] for name, tensor in state.items()}
             attention = [step[parent] for step in attention]
+
+
+def _largest(logits, count):
+    """The largest of each row and their places, as ``topk`` gives them; only the best blocks are sorted."""
+    size = math.gcd(logits.size(1), 100)
+    blocks = logits.unflatten(1, (-1, size))  # [rows, blocks, size]
+    best = blocks.amax(dim=2).topk(min(count, blocks.size(1)), dim=1).indices  # [rows, best blocks]
+    found = blocks.gather(1, best[:, :, None].expand(-1, -1, size)).flatten(1).topk(count, dim=1)
+    return found.values, best.gather(1, found.indices // size) * size + found.indices % size

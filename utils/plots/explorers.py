@@ -108,8 +108,7 @@ def explore_steps(translator: Any, sentence: str, *, alt: str, count: int = 4) -
     read, written = bare(translation.source_tokens), bare(translation.target_tokens)
     data = {"width": states.size(2), "both": model.encoder.bidirectional, "guesses": guesses}
     data |= {"states": pack(states, 3), "vector": pack(memory["last"], 3)}
-    data |= {"decoder": pack(torch.stack(decoder), 3)}
-    data |= {"start": len(read) + 1}  # where the decoder begins
+    data |= {"decoder": pack(torch.stack(decoder), 3), "start": len(read) + 1}  # where the decoder begins
     if translation.attention_weights is not None:
         data["weights"] = pack(translation.attention_weights)
     decoded = ("decoder writes", written, [*map(spoken, guesses)])

@@ -19,13 +19,9 @@ def as_array(values: Any) -> numpy.ndarray:
 
 
 def prepare(
-    weights: Any,
-    source_tokens: Any = None,
-    target_tokens: Any = None,
-    merge: bool = True,
-    show_end: bool = True,
+    weights: Any, source_tokens: Any = None, target_tokens: Any = None, merge: bool = True, end: bool = True
 ) -> tuple[numpy.ndarray, list[str], list[str]]:
-    """Find weights and tokens, merge pieces into words, and trim the end tokens if that is wanted."""
+    """Find weights and tokens, merge pieces into words, and without ``end`` trim the end tokens."""
     if type(weights) in (list, tuple) and weights and hasattr(weights[0], "attention_weights"):
         if len(weights) > 1:
             raise ValueError(f"these are {len(weights)} translations; draw one of them, such as [0]")
@@ -48,7 +44,7 @@ def prepare(
         matrix = numpy.stack([matrix[:, pieces].sum(axis=1) for _, pieces in columns], axis=1)
         matrix = numpy.stack([matrix[pieces].mean(axis=0) for _, pieces in rows])
         sources, targets = [word for word, _ in columns], [word for word, _ in rows]
-    if not show_end:
+    if not end:
         columns, rows = ([i for i, word in enumerate(words) if word != END] for words in (sources, targets))
         matrix = matrix[rows][:, columns]
         sources, targets = [sources[i] for i in columns], [targets[i] for i in rows]
