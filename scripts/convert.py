@@ -72,6 +72,8 @@ def convert(folder: str | Path) -> bool:
         (folder / "tokenizer.json").unlink()  # it is MiniLM's
     elif kind in (None, "BertForMaskedLM") or arguments.get("positions") == "learned":
         raise CheckpointError(f"{folder} holds a model that this edition has no longer; train it anew")
+    elif kind == "TransformerTranslationModel":
+        weights = _joined(weights)
     elif kind == "RecurrentLanguageModel":
         arguments["hidden_sizes"] = [arguments.pop("hidden_size")]
         weights = {name.replace("lstm.", "layers.0.", 1): tensor for name, tensor in weights.items()}
@@ -80,12 +82,21 @@ def convert(folder: str | Path) -> bool:
         tokenizer = Tokenizer.from_file(str(path))
         tokenizer.normalizer = normalizers.Sequence([INVISIBLE, tokenizer.normalizer])
         tokenizer.save(str(path))
-    if "Language" in kind or "base" in config:  # the others keep their names, and so their file
+    if kind != "RecurrentTranslationModel":  # it keeps its names, and so its file
         save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     text = json.dumps(config, indent=2, sort_keys=True)
     (folder / "config.json").write_text(text, encoding="utf-8", newline="\n")
     write_checksums(folder)
     return True
+
+
+def _joined(weights):
+    """The matrices of queries, keys and values, which were one by one, as one below the other."""
+    parts: dict[str, list] = {}
+    for role in ("query", "key", "value", "key_value"):
+        for name in [name for name in weights if f".{role}_projection." in name]:
+            parts.setdefault(name.replace(role, "qkv"), []).append(weights.pop(name))
+    return weights | {name: torch.cat(those) for name, those in parts.items()}
 
 
 def _bert_name(name):

@@ -1,3 +1,4 @@
+import json
 import math
 
 import pytest
@@ -6,6 +7,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional as F
 
+from scripts.convert import convert
 from utils.models.transformer import (
     Dropout,
     MultiHeadAttention,
@@ -15,7 +17,7 @@ from utils.models.transformer import (
     scaled_dot_product_attention,
     sinusoidal_positions,
 )
-from utils.pretrained import CheckpointError, load_network
+from utils.pretrained import CheckpointError, load_network, write_checksums
 
 SOURCE = torch.tensor([[4, 5, 6, 7, 3], [8, 9, 3, 0, 0]])
 TARGET = torch.tensor([[2, 4, 5, 6], [2, 7, 8, 9]])
@@ -83,7 +85,15 @@ def test_half_precision_gives_no_weights_that_are_not_needed():
     layer, inputs = MultiHeadAttention(16, 4).bfloat16(), torch.randn(2, 5, 16).bfloat16()
     output, weights = layer(*layer.project(inputs), PADDING, False)
     assert weights is None
-    assert torch.equal(output, layer(*layer.project(inputs), PADDING)[0])
+    assert output.dtype == torch.bfloat16
+    # What is rounded is the result, and not what is added up on the way.
+    exact = [part.float() for part in layer.project(inputs)]
+    mixed, _ = scaled_dot_product_attention(*exact, PADDING)
+    expected = layer.output_projection(mixed.bfloat16().transpose(1, 2).flatten(2))
+    assert torch.allclose(output, expected, rtol=2**-7, atol=2**-9)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        again, _ = layer.float()(*exact, PADDING, False)
+    assert torch.allclose(again, output, atol=0.02)
 
 
 def test_queries_keys_and_values_are_drawn_one_by_one():
@@ -234,7 +244,7 @@ def test_dropout_is_for_training_only():
 
 
 def separated(weights):
-    """The weights in the layout of older checkpoints, with a matrix each for queries, keys and values."""
+    """The weights in the layout of the first edition, with a matrix each for queries, keys and values."""
     parts = {}
     for name, tensor in weights.items():
         names = [name.replace("qkv", role) for role in ("query", "key", "value")] if "qkv" in name else [name]
@@ -242,20 +252,23 @@ def separated(weights):
     return parts
 
 
-def test_older_checkpoints_load_to_the_last_bit(tmp_path):
-    model = make_model()
-    model.save_pretrained(tmp_path)
+def test_the_first_edition_is_converted_to_the_last_bit(tmp_path):
+    make_model().save_pretrained(tmp_path)
     path = tmp_path / "model.safetensors"
     stored = load_file(path)
     assert "encoder.0.self_attention.qkv_projection.weight" in stored
-    new = load_network(tmp_path, TransformerTranslationModel).state_dict()
+    config = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
+    old = {"model_type": "transformer-translation", "model": config}
+    (tmp_path / "config.json").write_text(json.dumps(old), encoding="utf-8")
     save_file(separated(stored), path)
-    old = load_network(tmp_path, TransformerTranslationModel).state_dict()
-    assert list(new) == list(old)
-    assert all(torch.equal(new[name], old[name]) for name in new)
-    incomplete = separated(stored)
-    del incomplete["decoder.1.cross_attention.key_projection.weight"]
-    save_file(incomplete, path)
+    write_checksums(tmp_path)
+    assert convert(tmp_path)
+    converted = load_file(path)
+    assert converted.keys() == stored.keys()
+    assert all(torch.equal(converted[name], stored[name]) for name in stored)
+    load_network(tmp_path, TransformerTranslationModel)
+    del converted["decoder.1.cross_attention.qkv_projection.weight"]
+    save_file(converted, path)
     with pytest.raises(CheckpointError, match=r"decoder\.1\.cross_attention\.qkv_projection\.weight"):
         load_network(tmp_path, TransformerTranslationModel)
 

@@ -7,7 +7,6 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import numpy
 import torch
 from numpy.random import SFC64
 from torch import Tensor, nn
@@ -81,20 +80,17 @@ class MultiHeadAttention(nn.Module):
         """Let queries look at keys and mix the values, all of them from ``project``.
 
         Gives [batch, queries, width], and the weights [batch, heads, queries, keys]. Where these are not
-        needed, they are None, and PyTorch's own function is faster, but not in bfloat16 on a CPU.
+        needed, they are None, and PyTorch's own function is faster.
         """
-        if need_weights or (queries.dtype == torch.bfloat16 and queries.is_cpu):
-            mixed, weights = scaled_dot_product_attention(queries, keys, values, mask)
-        else:
-            mixed, weights = F.scaled_dot_product_attention(queries, keys, values, mask), None
-        return self.output_projection(mixed.transpose(1, 2).flatten(2)), weights if need_weights else None
-
-    def _load_from_state_dict(self, state_dict, prefix, *others):
-        for kind in ("weight", "bias"):  # older checkpoints hold the matrices one by one
-            names = [f"{prefix}{role}_projection.{kind}" for role in ("query", "key", "value", "key_value")]
-            if parts := [state_dict.pop(name) for name in names if name in state_dict]:
-                state_dict[f"{prefix}qkv_projection.{kind}"] = torch.cat(parts)
-        super()._load_from_state_dict(state_dict, prefix, *others)
+        kind, parts = queries.dtype, (queries, keys, values)
+        if kind == torch.bfloat16 and queries.is_cpu:  # in which learning would be slow here
+            parts = queries.float(), keys.float(), values.float()
+        with torch.autocast(queries.device.type, enabled=False):
+            if need_weights:
+                mixed, weights = scaled_dot_product_attention(*parts, mask)
+            else:
+                mixed, weights = F.scaled_dot_product_attention(*parts, mask), None
+        return self.output_projection(mixed.to(kind).transpose(1, 2).flatten(2)), weights
 
 
 class Dropout(nn.Dropout):
@@ -105,8 +101,10 @@ class Dropout(nn.Dropout):
             return super().forward(input)
         bits = SFC64(int(torch.randint(2**63 - 1, ()))).random_raw(input.numel() // 4 + 1).view("int16")
         kept = bits[: input.numel()] >= round(self.p * 2**16) - 2**15
-        factors = numpy.multiply(kept, 1 / (1 - self.p), dtype="float32")  # 0, or what keeps the mean
-        return input * torch.from_numpy(factors).view_as(input).to(input.dtype)
+        scale = torch.tensor(1 / (1 - self.p), dtype=input.dtype)  # it keeps the mean
+        whole = {2: torch.int16, 4: torch.int32, 8: torch.int64}[input.element_size()]
+        factors = kept * scale.view(whole).numpy()  # the bits of 0, or of the scale
+        return input * torch.from_numpy(factors).view(input.dtype).view_as(input)
 
 
 class TransformerLayer(nn.Module):
