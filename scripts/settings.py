@@ -132,6 +132,9 @@ class TranslatorTraining(Training):
     spliced: int | None = option(
         None, "captions: the teachers translate so many new ones, put together from halves, instead of these"
     )
+    risk: int | None = option(
+        None, "biases and layer norms learn which of so many translations, written by --start, are better"
+    )
     label_smoothing: float = option(0.1, "probability spread over the vocabulary")
     embedding_size: int = option(192, "recurrent: width of the token vectors")
     hidden_size: int = option(256, "recurrent: width of the states")
@@ -146,6 +149,9 @@ class TranslatorTraining(Training):
         super().__post_init__()
         if self.source == self.target:
             raise ValueError(f"--source and --target must be two languages, and both are {self.source}")
+        if self.risk is not None and (self.risk < 2 or self.teachers or not self.start):
+            needs = "at least 2 translations to choose from, a translator to --start from, and no --teachers"
+            raise ValueError(f"--risk {self.risk} needs {needs}")
         if self.spliced and not (self.teachers and self.source == "en"):
             raise ValueError(f"--spliced {self.spliced} needs --teachers that translate from English")
 

@@ -149,11 +149,14 @@ def report_of(trained: Any, settings: Training, history: list[dict], monitor: st
         others["before"] = report_in(settings.checkpoint)
     if isinstance(settings, TranslatorTraining):
         kept = ("command", "validation_bleu")
+        start = report_in(settings.start) if settings.start else {}
         teachers = [{name: report_in(teacher)[name] for name in kept} for teacher in settings.teachers]
+        teachers = teachers or start.get("teachers", [])
         others |= {"teachers": teachers} if teachers else {}
-        if settings.start:
-            others["started_from"] = [{name: report_in(settings.start)[name] for name in kept}]
-            others["started_from"] += report_in(settings.start).get("started_from", [])
+        if start:
+            others["started_from"] = [{name: start[name] for name in kept}, *start.get("started_from", [])]
+        if settings.risk and "significant_bits" in start:  # most weights stay as they are
+            others["significant_bits"] = start["significant_bits"]
     return {
         "command": settings.command(),
         "settings": settings.applied(),
@@ -200,6 +203,7 @@ def save(trained: Any, output: Path, report: dict[str, Any]) -> None:
 
 def prepare_translator(settings: TranslatorTraining):
     """A new translator, and a function that trains it."""
+    from scripts.minimum_risk import fit_to_risk
     from utils.tokens import train_tokenizer
     from utils.training import fit_translator, new_translator, phrasebook_tokenizers
 
@@ -224,9 +228,10 @@ def prepare_translator(settings: TranslatorTraining):
         pairs = [captions + read, references + translations_by(settings.teachers, read, languages)]
 
     def train(**options):
-        return fit_translator(
-            translator, pairs, validation, label_smoothing=settings.label_smoothing, **options
-        )
+        options["label_smoothing"] = settings.label_smoothing
+        if settings.risk:
+            return fit_to_risk(translator, pairs, validation, candidates=settings.risk, **options)
+        return fit_translator(translator, pairs, validation, **options)
 
     name = f"{settings.corpus}-{settings.source}-{settings.target}-{settings.model}"
     return name, translator, train, "validation_bleu"

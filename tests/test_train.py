@@ -611,6 +611,8 @@ def test_a_masked_model_is_trained_from_random_weights(tmp_path):
         ),
         ("translator", "--count 5", "--count applies with --corpus phrasebook only, and this is multi30k"),
         ("translator", "--epoch 5", "there is no option --epoch"),
+        ("translator", "--risk 8", "--risk 8 needs at least 2 translations to choose from, a translator to"),
+        ("translator", "--risk 1 --start x", "--risk 1 needs at least 2 translations"),
         ("translator", "--spliced 5", "--spliced 5 needs --teachers that translate from English"),
         ("translator", "--spliced 0 --teachers x", "--spliced must be at least 1, not 0"),
         ("translator", "--epochs many", "invalid int value: 'many'"),

@@ -137,6 +137,16 @@ def test_the_largest_of_a_row_are_found_in_blocks(rows, size, data):
     assert torch.equal(places, expected.indices)
 
 
+def test_all_candidates_are_given_best_first(translator):
+    source = pad([one.ids[1:] for one in translator.source_tokenizer.encode_batch(SENTENCES)])
+    best = beam_search(translator.model, source, 3)
+    for rows, (ids, score, weights) in zip(beam_search(translator.model, source, 3, True), best, strict=True):
+        assert len({tuple(row) for row, _, _ in rows}) == 3
+        assert [one[1] for one in rows] == sorted((one[1] for one in rows), reverse=True)
+        assert rows[0][:2] == (ids, score)
+        assert weights is None or torch.equal(rows[0][2], weights)
+
+
 def test_search_stops_at_the_limit():
     table = [[0, 0, 0, 0, 1.0, 0]] * 6  # never ends
     tokens, _, _ = beam_search(_ThreeWords(table), torch.tensor([[7, 8, 3]]), 2)[0]

@@ -165,11 +165,10 @@ def load_translator(name: str | Path) -> Translator:
 
 
 @torch.no_grad()
-def beam_search(
-    model: Any, source: torch.Tensor, beam_size: int = 1
-) -> list[tuple[list[int], float, torch.Tensor | None]]:
+def beam_search(model: Any, source: torch.Tensor, beam_size: int = 1, every: bool = False) -> list:
     """For each source [batch, source] the best target: ids, score, and weights [target, source] or None.
 
+    With ``every`` it is the list of all ``beam_size`` candidates, best first.
     Each step keeps the ``beam_size`` candidates with the highest mean log-probability per token; 1 is greedy
     search. A target may be twice as long as its source, and ten pieces more. Finished ones leave the batch.
     """
@@ -190,10 +189,12 @@ def beam_search(
         if done.sum() > len(done) / 8:  # sentences that are done make room
             seen = torch.stack(attention, dim=1) if attention else None  # [rows, steps, source]
             for row in done.nonzero().flatten().tolist():
-                winner, length = row * beam_size, int(counts[row * beam_size])  # candidates are sorted
-                weights = None if seen is None else seen[winner, :length, : int(lengths[places[row]])].cpu()
-                score = (totals[winner] / counts[winner]).item()
-                results[places[row]] = tokens[winner, :length].tolist(), score, weights
+                found, place = [], places[row]
+                for one in range(row * beam_size, row * beam_size + (beam_size if every else 1)):
+                    length, score = int(counts[one]), (totals[one] / counts[one]).item()
+                    weights = None if seen is None else seen[one, :length, : int(lengths[place])].cpu()
+                    found.append((tokens[one, :length].tolist(), score, weights))
+                results[place] = found if every else found[0]  # candidates are sorted
             if done.all():
                 return [results[place] for place in range(len(source))]
             places = [place for place, ended in zip(places, done.tolist(), strict=True) if not ended]
@@ -202,11 +203,10 @@ def beam_search(
             totals, counts, attention = totals[stay], counts[stay], [step[stay] for step in attention]
             memory, state = ({k: v.index_select(0, stay) for k, v in one.items()} for one in (memory, state))
         logits, state, weights = model.step(token, state, memory)
-        logits = logits.float()  # [rows, vocabulary]
-        normalisers = logits.logsumexp(dim=1, keepdim=True)
+        normalisers = logits.float().logsumexp(dim=1, keepdim=True)  # of logits [rows, vocabulary]
         logits[:, [PADDING_ID, UNKNOWN_ID, START_ID]] = -torch.inf
         # The best candidates of a sentence are among the best continuations of each of its rows.
-        best, continuations = _largest(logits, beam_size)  # [rows, beam]
+        best, continuations = _largest(logits.float(), beam_size)  # [rows, beam]
         best -= normalisers
         # A finished candidate goes on in one way alone: with padding, at no cost.
         best[finished], continuations[finished] = -torch.inf, PADDING_ID
