@@ -149,6 +149,7 @@ def report_of(trained: Any, settings: Training, history: list[dict], monitor: st
         others["before"] = report_in(settings.checkpoint)
     if isinstance(settings, TranslatorTraining):
         kept = ("command", "validation_bleu")
+        others["validation_bleu"] = round(best["validation_bleu"], 2)  # greedy, whatever chose the epoch
         start = report_in(settings.start) if settings.start else {}
         teachers = [{name: report_in(teacher)[name] for name in kept} for teacher in settings.teachers]
         teachers = teachers or start.get("teachers", [])
@@ -203,7 +204,7 @@ def save(trained: Any, output: Path, report: dict[str, Any]) -> None:
 
 def prepare_translator(settings: TranslatorTraining):
     """A new translator, and a function that trains it."""
-    from scripts.minimum_risk import fit_to_risk
+    from scripts.minimum_risk import MONITOR, fit_to_risk
     from utils.tokens import train_tokenizer
     from utils.training import fit_translator, new_translator, phrasebook_tokenizers
 
@@ -234,7 +235,7 @@ def prepare_translator(settings: TranslatorTraining):
         return fit_translator(translator, pairs, validation, **options)
 
     name = f"{settings.corpus}-{settings.source}-{settings.target}-{settings.model}"
-    return name, translator, train, "validation_bleu"
+    return name, translator, train, MONITOR if settings.risk else "validation_bleu"
 
 
 def go_on_from(translator: Any, checkpoint: str) -> None:

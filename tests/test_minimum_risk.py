@@ -52,7 +52,7 @@ def test_better_candidates_become_likelier_and_only_biases_and_norms_learn():
     before = {name: weight.clone() for name, weight in translator.model.state_dict().items()}
     options = {"epochs": 1, "batch_size": 4, "learning_rate": 0.003, "candidates": 4}
     (record,) = fit_to_risk(translator, pairs, pairs, **options)
-    assert 0 < record["validation_bleu"] < 100
+    assert all(0 < record[name] < 100 for name in ("validation_bleu", "validation_bleu_beam"))
     assert expected_quality(translator, pairs, written) > quality + 0.01
     changed = [
         name for name, old in before.items() if not torch.equal(old, translator.model.state_dict()[name])
@@ -77,6 +77,9 @@ def test_the_command_goes_on_from_a_checkpoint_and_says_so(tmp_path):
     assert report["started_from"][0]["command"].startswith("hello train translator --epochs 1")
     assert report["significant_bits"] == 5
     assert report["teachers"] == teachers
+    (record,) = report["history"]
+    assert report["validation_bleu"] == round(record["validation_bleu"], 2)
+    assert report["validation_bleu_beam"] == round(record["validation_bleu_beam"], 2)
 
 
 def test_every_pair_is_in_one_batch_with_its_own_candidates(attentive):
