@@ -133,7 +133,7 @@ def test_published_scores_are_those_that_were_measured():
         "multi30k-en-fr-gru": 45.2,
         "multi30k-en-fr-gru-attention": 59.4,
         "multi30k-en-de-gru-attention": 37.5,
-        "multi30k-en-de-transformer": 40.8,
+        "multi30k-en-de-transformer": 41.2,
         "multi30k-en-fr-transformer": 60.1,
     }
     for name, score in rounded.items():
@@ -231,7 +231,7 @@ def test_a_translator_of_captions_is_measured(elsewhere, captions, monkeypatch):
     assert scores["parameters"] == sum(p.numel() for p in translator.model.parameters())
     card = card_of(elsewhere / name)
     assert "Transformer, 2 layers on either side, 8 wide, 2 heads, feed-forward 8" in card
-    assert "Techniques: three trainings" in card
+    assert "Techniques: four trainings" in card
     assert "| seed | 0, the only one that was run |" in card
     assert r"(`nrefs:1\|case:lc\|eff:no\|tok:13a\|" in card  # a bare bar would end the cell
     runs = elsewhere / "runs"
