@@ -2,8 +2,7 @@
 
 The likelihood of one right translation is not what is measured in the end. Here the translator writes several
 candidates for a caption, each gets the BLEU of its sentence, and the better ones become likelier at the cost
-of the others. Only biases and layer norms learn, a hundredth of all weights: more would learn the candidates
-by heart.
+of the others. Only biases and layer norms learn, a hundredth of all weights, and the rest stays as it was.
 """
 
 from collections.abc import Sequence
@@ -16,13 +15,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from utils.scores import translation_scores
-from utils.tokens import PADDING_ID, START_ID, pad, sorted_batches
+from utils.tokens import PADDING_ID, START_ID, check_count, pad, sorted_batches
 from utils.training import train, translation_loss
 from utils.translator import Translator, beam_search
 
 SHARPNESS = 10.0  # of the distribution over candidates, whose scores are means over their tokens
-MONITOR, BEAM_SIZE = "validation_bleu_beam", 5  # what chooses the best epoch
 LIKELIHOOD = 0.1  # weight of the loss of the reference, which keeps the translator where it is
+MONITOR, BEAM_SIZE = "validation_bleu_beam", 5  # what chooses the best epoch
 
 
 def fit_to_risk(
@@ -47,10 +46,14 @@ def fit_to_risk(
             a beam's candidates that is learned.
         candidates: how many are written for each sentence, with a beam as wide.
         options: those of ``train``.
+
+    Raises:
+        ValueError: so many candidates cannot be.
     """
+    check_count("candidates", candidates, translator.target_tokenizer.get_vocab_size())
     network = translator.model
     for name, weight in network.named_parameters():
-        weight.requires_grad_(name.endswith("bias") or "norm" in name)
+        weight.requires_grad_("bias" in name or "norm" in name)
     learning = [weight for weight in network.parameters() if weight.requires_grad]
     sources, references = map(list, pairs)
     order = default_rng(seed).permutation(len(sources))
@@ -94,11 +97,11 @@ def write_candidates(translator, sentences, count, said=True):
     """For each sentence the lists of ids of ``count`` candidates."""
     if said:
         print(f"{count} candidates are written for each of {len(sentences)} sentences", flush=True)
-    translator.model.eval()
+    device = next(translator.model.eval().parameters()).device
     ids = [one.ids[1:] for one in translator.source_tokenizer.encode_batch(sentences)]
     written = {}
     for chunk in sorted_batches([len(one) for one in ids], 128):
-        found = beam_search(translator.model, pad([ids[i] for i in chunk]), count, every=True)
+        found = beam_search(translator.model, pad([ids[i] for i in chunk]).to(device), count, every=True)
         written |= {i: [row for row, *_ in rows] for i, rows in zip(chunk, found, strict=True)}
     return [written[i] for i in range(len(ids))]
 

@@ -61,6 +61,12 @@ def test_better_candidates_become_likelier_and_only_biases_and_norms_learn():
     assert all(name.endswith("bias") or "norm" in name for name in changed)
 
 
+def test_more_candidates_than_words_are_refused(attentive):
+    pairs = [SENTENCES, SENTENCES]
+    with pytest.raises(ValueError, match="candidates must be an integer from 1 to 300, not 301"):
+        fit_to_risk(attentive, pairs, pairs, candidates=301, epochs=1, batch_size=4, learning_rate=0.1)
+
+
 @pytest.mark.slow
 def test_the_command_goes_on_from_a_checkpoint_and_says_so(tmp_path):
     sizes = {"model": "transformer", "width": 8, "heads": 2, "layers": 2, "feed_forward_size": 8}

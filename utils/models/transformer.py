@@ -83,7 +83,7 @@ class MultiHeadAttention(nn.Module):
         needed, they are None, and PyTorch's own function is faster.
         """
         kind, parts = queries.dtype, (queries, keys, values)
-        if kind == torch.bfloat16 and queries.is_cpu:  # in which learning would be slow here
+        if kind == torch.bfloat16 and queries.is_cpu:  # there its way back is slow
             parts = queries.float(), keys.float(), values.float()
         with torch.autocast(queries.device.type, enabled=False):
             if need_weights:
