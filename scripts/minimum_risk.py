@@ -61,7 +61,9 @@ def fit_to_risk(
     def batches(epoch):
         rows = order[epoch * len(order) // epochs : (epoch + 1) * len(order) // epochs].tolist()
         part = [sources[i] for i in rows], [references[i] for i in rows]
-        written = write_candidates(translator, part[0], candidates, epoch == 0)
+        if epoch == 0:
+            print(f"{candidates} candidates are written for each of {len(rows)} sentences", flush=True)
+        written = write_candidates(translator, part[0], candidates)
         return risk_batches(translator, part, written, batch_size, [seed, epoch])
 
     def loss(model, batch):
@@ -93,10 +95,8 @@ def mean_log_probabilities(logits: Tensor, expected: Tensor) -> Tensor:
     return found.view_as(expected).sum(dim=1) / (expected != PADDING_ID).sum(dim=1)
 
 
-def write_candidates(translator, sentences, count, said=True):
+def write_candidates(translator, sentences, count):
     """For each sentence the lists of ids of ``count`` candidates."""
-    if said:
-        print(f"{count} candidates are written for each of {len(sentences)} sentences", flush=True)
     device = next(translator.model.eval().parameters()).device
     ids = [one.ids[1:] for one in translator.source_tokenizer.encode_batch(sentences)]
     written = {}

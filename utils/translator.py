@@ -203,10 +203,11 @@ def beam_search(model: Any, source: torch.Tensor, beam_size: int = 1, every: boo
             totals, counts, attention = totals[stay], counts[stay], [step[stay] for step in attention]
             memory, state = ({k: v.index_select(0, stay) for k, v in one.items()} for one in (memory, state))
         logits, state, weights = model.step(token, state, memory)
-        normalisers = logits.float().logsumexp(dim=1, keepdim=True)  # of logits [rows, vocabulary]
+        logits = logits.float()  # [rows, vocabulary]
+        normalisers = logits.logsumexp(dim=1, keepdim=True)
         logits[:, [PADDING_ID, UNKNOWN_ID, START_ID]] = -torch.inf
         # The best candidates of a sentence are among the best continuations of each of its rows.
-        best, continuations = _largest(logits.float(), beam_size)  # [rows, beam]
+        best, continuations = _largest(logits, beam_size)  # [rows, beam]
         best -= normalisers
         # A finished candidate goes on in one way alone: with padding, at no cost.
         best[finished], continuations[finished] = -torch.inf, PADDING_ID
@@ -218,8 +219,7 @@ def beam_search(model: Any, source: torch.Tensor, beam_size: int = 1, every: boo
         token, totals = (t.view_as(ranks).gather(1, chosen).flatten() for t in (continuations, new_totals))
         first = torch.arange(0, len(token), beam_size, device=source.device)[:, None]
         parent = (first + chosen // beam_size).flatten()  # [rows]
-        counts = new_counts[parent]
-        tokens = torch.cat([tokens[parent], token[:, None]], dim=1)  # [rows, steps]
+        counts, tokens = new_counts[parent], torch.cat([tokens[parent], token[:, None]], dim=1)
         attention += [] if weights is None else [weights]
         if beam_size > 1:
             state = {name: tensor[parent] for name, tensor in state.items()}
