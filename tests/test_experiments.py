@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 from scripts.experiments import __main__ as experiments
-from scripts.experiments import cards
+from scripts.experiments import cards, long_race
 from scripts.experiments.cards import MASKED_MODEL, read_report
 from scripts.lengths import LENGTH_RANGES
 from scripts.settings import MaskedModelTraining, Places, TranslatorTraining
@@ -16,6 +16,7 @@ from scripts.tables import write_rows, write_settings
 from scripts.train import fit, parse, sizes_of
 from utils import loaders, pretrained
 from utils.loaders import load_captions, load_results, load_settings
+from utils.pretrained import CheckpointError
 from utils.texts import load_language_model, load_masked_language_model
 from utils.translator import load_translator
 
@@ -183,6 +184,47 @@ def captions(monkeypatch):
     rows = load_captions().select(range(12))
     monkeypatch.setattr(cards, "load_multi30k", lambda *_: {"test": rows})
     return rows
+
+
+@pytest.mark.slow
+def test_the_long_race_scores_what_validation_chose(elsewhere, tmp_path, monkeypatch):
+    test = load_captions().select(range(12))
+    monkeypatch.setattr(long_race, "load_multi30k", lambda *_: {"test": test})
+    with pytest.raises(
+        CheckpointError, match="is missing; train it with `hello train translator --model gru"
+    ):
+        long_race.compare_long(tmp_path)
+    sizes = {"GRU with attention": {"embedding_size": 8, "hidden_size": 8}}
+    sizes["Transformer"] = {"model": "transformer", "width": 8, "heads": 2}
+    for name, candidates in long_race.RUNNERS.items():
+        for seed, folder in enumerate(candidates):
+            options = {"corpus": "captions", "vocabulary_size": 300, "limit": 20, "epochs": 2, "seed": seed}
+            places = Places(output=str(tmp_path / folder), state=str(tmp_path / f"{folder}-state"))
+            fit(TranslatorTraining(**options | sizes[name]), places)
+    better = "multi30k-en-fr-gru-attention-0.006"
+    report = json.loads((tmp_path / better / "training.json").read_text())
+    report["history"][1]["validation_bleu"] = 99.0
+    (tmp_path / better / "training.json").write_text(json.dumps(report))
+    long_race.compare_long(tmp_path, beam_size=2)
+    found = load_settings(long_race.NAME)
+    gru = found["scores"]["GRU with attention"]
+    assert (gru["best_pass"], gru["validation_bleu"][better]) == (2, 99.0)
+    texts = [one.text for one in load_translator(tmp_path / better).translate(list(test["en"]), 2)]
+    expected = cards.translation_scores(texts, list(test["fr"]))["bleu"]
+    assert gru["bleu"] == pytest.approx(expected, abs=0.01)
+    gap = found["scores"]["Transformer"]["bleu"] - expected
+    assert found["difference"]["difference"] == pytest.approx(gap, abs=0.02)
+
+
+def test_the_models_of_the_long_race_were_trained_by_the_commands_that_are_named():
+    scores = load_settings(long_race.NAME)["scores"]
+    for name, candidates in long_race.RUNNERS.items():
+        chosen = max(scores[name]["validation_bleu"], key=scores[name]["validation_bleu"].get)
+        named, _ = parse("translator", candidates[chosen].split())
+        trained_by, _ = parse("translator", scores[name]["training"].split()[3:])
+        assert named == trained_by
+    counts = [one["parameters"] for one in scores.values()]
+    assert max(counts) < 1.01 * min(counts)
 
 
 @pytest.mark.slow

@@ -11,6 +11,8 @@ from scripts.experiments.cards import MEASUREMENTS
 from scripts.experiments.comparisons import COMPARISONS, compare
 from scripts.experiments.imdb_sweep import sweep as sweep_imdb
 from scripts.experiments.imdb_transformers import sweep_layers, sweep_minilm, write_features
+from scripts.experiments.long_race import NAME as LONG_RACE
+from scripts.experiments.long_race import compare_long
 from scripts.experiments.objectives import compare_objectives
 from scripts.experiments.phrasebook_sweeps import SWEEPS, sweep
 from scripts.experiments.reviews_elsewhere import compare_elsewhere
@@ -27,6 +29,7 @@ EXPERIMENTS = {
     "imdb-layers": sweep_layers,
     "imdb-minilm": sweep_minilm,
     "objectives": compare_objectives,
+    LONG_RACE: compare_long,
     "reviews-elsewhere": compare_elsewhere,
     "sequence-speed": measure_speed,
     **{name: partial(sweep, name) for name in SWEEPS},
