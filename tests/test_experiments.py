@@ -202,9 +202,10 @@ def test_the_long_race_scores_what_validation_chose(elsewhere, tmp_path, monkeyp
             places = Places(output=str(tmp_path / folder), state=str(tmp_path / f"{folder}-state"))
             fit(TranslatorTraining(**options | sizes[name]), places)
     better = "multi30k-en-fr-gru-attention-0.006"
-    report = json.loads((tmp_path / better / "training.json").read_text())
+    path = tmp_path / better / "training.json"
+    report = json.loads(path.read_text(encoding="utf-8"))
     report["history"][1]["validation_bleu"] = 99.0
-    (tmp_path / better / "training.json").write_text(json.dumps(report))
+    path.write_text(json.dumps(report), encoding="utf-8")
     long_race.compare_long(tmp_path, beam_size=2)
     found = load_settings(long_race.NAME)
     gru = found["scores"]["GRU with attention"]
