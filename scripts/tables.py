@@ -32,6 +32,11 @@ def write_settings(name: str, settings: dict[str, Any]) -> None:
     (loaders.RESULTS / f"{name}.json").write_text(text + "\n", encoding="utf-8")
 
 
+def rounded(figures: Any) -> Any:
+    """What JSON can hold, with every number that is not whole at two decimals."""
+    return json.loads(json.dumps(figures), parse_float=lambda number: round(float(number), 2))
+
+
 def found(name: str, key: dict) -> dict | None:
     """The row of ``data/results/NAME.csv`` that has these entries, if there is one."""
     path = loaders.RESULTS / f"{name}.csv"

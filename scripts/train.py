@@ -13,6 +13,7 @@ import os
 import random
 import re
 import shutil
+import statistics
 import sys
 import tempfile
 import time
@@ -112,6 +113,11 @@ def fit(settings: Training, places: Places) -> Path:
 def best_of(history: list[dict], monitor: str) -> dict:
     """The epoch that was kept."""
     return max(history, key=lambda record: record[monitor])
+
+
+def training_seconds(history: list[dict]) -> int:
+    """How long all epochs take; one during which the training was paused counts like the others."""
+    return round(statistics.median(record["seconds"] for record in history) * len(history))
 
 
 def sizes_of(network: Any) -> dict[str, Any]:

@@ -7,7 +7,6 @@ What is measured goes into ``data/results``; a card is written from there, from 
 import datetime
 import json
 import re
-import statistics
 import time
 from collections.abc import Callable
 from functools import partial
@@ -25,8 +24,8 @@ from scripts.evaluate import bleu_by_length, word_bleu
 from scripts.experiments.bootstrap import bleu_difference
 from scripts.lengths import LENGTH_RANGES, exact_by_length
 from scripts.masked_model import guess_words, load_masked, whole_words
-from scripts.tables import machine, write_rows, write_settings
-from scripts.train import language_model_texts, report_in, sizes_of
+from scripts.tables import machine, rounded, write_rows, write_settings
+from scripts.train import language_model_texts, report_in, sizes_of, training_seconds
 from utils import pretrained
 from utils.loaders import DATA, load_results, load_settings
 from utils.scores import CORPUS_BLEU, translation_scores
@@ -107,15 +106,11 @@ def compare_attention(beam_size: int = 5) -> None:
     difference = bleu_difference(hypotheses["with attention"], hypotheses["without attention"], references)
     write_rows(name, pd.concat(tables).round(2))
     settings = {"command": f"hello experiment {name}", "split": "test_2016_flickr", "beam_size": beam_size}
-    settings |= {"bootstrap_samples": 1000, "scores": _rounded(scores), "difference": _rounded(difference)}
+    settings |= {"bootstrap_samples": 1000, "scores": rounded(scores), "difference": rounded(difference)}
     write_settings(name, settings)
     for checkpoint in SYSTEMS.values():
         write_card(checkpoint)
     print(json.dumps(settings["scores"] | {"difference": settings["difference"]}))
-
-
-def _rounded(figures):
-    return json.loads(json.dumps(figures), parse_float=lambda number: round(float(number), 2))
 
 
 def describe_phrasebook(checkpoint: str) -> None:
@@ -183,7 +178,7 @@ def score_captions(folder: Path) -> dict[str, float]:
     greedy = [t.text for t in translator.translate(sources)]
     seconds = time.perf_counter() - started
     texts = [t.text for t in translator.translate(sources, 5)]
-    return _rounded(
+    return rounded(
         translation_scores(texts, references)
         | {
             "bleu_greedy": translation_scores(greedy, references)["bleu"],
@@ -274,9 +269,7 @@ def describe_masked_language_model(checkpoint: str = MASKED_MODEL) -> None:
 def read_report(checkpoint: str) -> dict[str, Any]:
     """What ``training.json`` says of a checkpoint."""
     report = report_in(pretrained.CHECKPOINTS / checkpoint)
-    seconds = statistics.median(epoch["seconds"] for epoch in report["history"])
-    # An epoch during which the training was paused must not count for more than the others.
-    return report | {"training_seconds": round(seconds * len(report["history"]))}
+    return report | {"training_seconds": training_seconds(report["history"])}
 
 
 def write_card(checkpoint: str) -> None:

@@ -7,15 +7,14 @@ for six passes (vectors of 192 and 256), three rates (0.0015, 0.003 and 0.006), 
 the two that were best, of which validation chooses here. Its forty passes take less time than the sixty.
 """
 
-import statistics
 from pathlib import Path
 from typing import Any
 
 from scripts.corpora import load_multi30k
 from scripts.evaluate import word_bleu
 from scripts.experiments.bootstrap import bleu_difference
-from scripts.tables import write_settings
-from scripts.train import best_of, report_in
+from scripts.tables import rounded, write_settings
+from scripts.train import best_of, report_in, training_seconds
 from utils.pretrained import CheckpointError
 from utils.scores import CORPUS_BLEU, translation_scores
 from utils.translator import load_translator
@@ -52,25 +51,21 @@ def compare_long(runs: Path = Path("runs"), beam_size: int = 5) -> None:
     written, scores = {}, {}
     for name, candidates in RUNNERS.items():
         reports = {folder: report_in(runs / folder) for folder in candidates}
-        found = {folder: _best(report)["validation_bleu"] for folder, report in reports.items()}
+        found = {folder: report["validation_bleu"] for folder, report in reports.items()}
         chosen = max(found, key=found.__getitem__)
         translator = load_translator(runs / chosen)
         written[name] = [one.text for one in translator.translate(sources, beam_size)]
         scores[name] = _row(reports[chosen]) | {
-            "validation_bleu": {folder: round(bleu, 2) for folder, bleu in found.items()},
-            "bleu": round(translation_scores(written[name], references)["bleu"], 2),
-            "bleu_words": round(word_bleu(written[name], references, "fr"), 2),
+            "validation_bleu": found,
+            "bleu": translation_scores(written[name], references)["bleu"],
+            "bleu_words": word_bleu(written[name], references, "fr"),
         }
     difference = bleu_difference(written["Transformer"], written["GRU with attention"], references)
     settings = {"command": f"hello experiment {NAME}", "split": "test_2016_flickr", "beam_size": beam_size}
-    settings |= {"signature": str(CORPUS_BLEU.get_signature()), "bootstrap_samples": 1000, "scores": scores}
-    settings |= {"difference": {key: round(value, 2) for key, value in difference.items()}}
+    settings |= {"signature": str(CORPUS_BLEU.get_signature()), "bootstrap_samples": 1000}
+    settings |= rounded({"scores": scores, "difference": difference})
     write_settings(NAME, settings)
     print(settings["scores"], settings["difference"])
-
-
-def _best(report: dict[str, Any]) -> dict[str, Any]:
-    return best_of(report["history"], "validation_bleu")
 
 
 def _row(report: dict[str, Any]) -> dict[str, Any]:
@@ -79,8 +74,7 @@ def _row(report: dict[str, Any]) -> dict[str, Any]:
         "training": report["command"],
         "parameters": report["model"]["parameters"],
         "passes": len(history),
-        "best_pass": _best(report)["epoch"],
-        # An epoch during which the training was paused must not count for more than the others.
-        "seconds": round(statistics.median(record["seconds"] for record in history) * len(history)),
+        "best_pass": best_of(history, "validation_bleu")["epoch"],
+        "seconds": training_seconds(history),
         "machine": report["machine"],
     }
